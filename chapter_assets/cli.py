@@ -1,0 +1,233 @@
+"""The command `chapter-assets`."""
+
+import json
+import logging
+import shutil
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chapter_assets.errors import ChapterAssetsError, InputError
+from chapter_assets.settings import Settings
+from chapter_assets.store import Store
+
+app = typer.Typer(
+    help="Chapters for every video, from a small language model that keeps learning.\n\n"
+    "The graph itself runs in Dagster: `make ui`, `dagster asset materialize -m chapter_assets.definitions …`, "
+    "or `chapter-assets run` for all of it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _instance() -> Any:
+    """The Dagster instance that the dagster command would use in this folder."""
+    import os
+
+    import dagster as dg
+
+    if os.environ.get("DAGSTER_HOME"):
+        return dg.DagsterInstance.get()
+    if Path("dagster.yaml").exists():
+        return dg.DagsterInstance.from_config(str(Path.cwd()))
+    raise InputError(
+        f"No Dagster instance: DAGSTER_HOME is not set, and there is no dagster.yaml in {Path.cwd()}",
+        "Run this in the project's folder, or set DAGSTER_HOME to it",
+    )
+
+
+def _quiet_models() -> None:
+    """Keep the libraries' own chatter out of the way of what the user asked for."""
+    warnings.filterwarnings("ignore")
+    for name in ("transformers", "trl", "peft", "datasets"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@app.command()
+def register(
+    shards: Annotated[
+        list[str] | None, typer.Argument(help="Shards to register; none: every folder of data/corpus that holds one")
+    ] = None,
+    finetune: Annotated[str | None, typer.Option(help="Register a finetune key too, e.g. ft-0002")] = None,
+) -> None:
+    """Register corpus shards (folders with chapters.json and asrs.json) as partitions of the graph.
+
+    Dagster's own command line cannot add partition keys. Registering twice changes nothing.
+    """
+    from chapter_assets.store import check_partition_key
+    from chapter_assets.transcripts.corpus import find_shard
+
+    settings = Settings()
+    if not shards and not finetune:
+        folders = settings.corpus_dir.iterdir() if settings.corpus_dir.is_dir() else ()
+        shards = sorted(f.name for f in folders if f.is_dir() and not f.name.startswith("."))
+        if not shards:
+            raise InputError(
+                f"There is no shard in {settings.corpus_dir}",
+                "Put chapters.json and asrs.json into a folder there, or run `chapter-assets fetch SUBSET`",
+            )
+    for shard in shards or ():
+        find_shard(settings.corpus_dir, shard)
+    with _instance() as instance:
+        known = set(instance.get_dynamic_partitions("corpus_shard"))
+        instance.add_dynamic_partitions("corpus_shard", list(shards or ()))
+        for shard in shards or ():
+            typer.echo(f"corpus_shard {shard}: {'known already' if shard in known else 'registered'}")
+        if finetune:
+            instance.add_dynamic_partitions("finetune", [check_partition_key(finetune)])
+            typer.echo(f"finetune {finetune}: registered")
+
+
+@app.command()
+def fetch(subset: Annotated[str, typer.Argument(help="Subset of the hub dataset, e.g. sml1k_train")]) -> None:
+    """Fetch a shard of VidChapters-7M from the hub into data/corpus, and register it. HF_ENDPOINT is honoured."""
+    from chapter_assets.transcripts.corpus import fetch_shard
+
+    settings = Settings()
+    files = fetch_shard(settings.hub_dataset, subset, settings.corpus_dir)
+    typer.echo(f"{files.chapters}\n{files.asrs}")
+    register([subset])
+
+
+@app.command()
+def status() -> None:
+    """What is registered, what is made, what is stuck; frees what a killed run left behind."""
+    from chapter_assets.defs.runs import release_dead_runs
+
+    store = Store(Settings().store_dir)
+    with _instance() as instance:
+        for run_id in release_dead_runs(instance):
+            typer.echo(f"ended run {run_id[:8]}, whose process was killed, and freed its pool slots")
+        for kind, assets in {
+            "corpus_shard": ("raw_vidchapters", "videos", "transcripts", "chapters", "training_windows"),
+            "finetune": ("training_set", "lora_adapter", "chapter_predictions", "eval_report"),
+        }.items():
+            keys = instance.get_dynamic_partitions(kind)
+            typer.echo(f"{kind}: {len(keys)} registered")
+            for key in sorted(keys):
+                missing = [asset for asset in assets if not store.exists(asset, key)]
+                typer.echo(f"  {key}: {'complete' if not missing else 'missing ' + ', '.join(missing)}")
+
+
+@app.command()
+def run(
+    corpus: Annotated[
+        Path | None, typer.Option(help="Folder with chapters.json and asrs.json; becomes a shard of its own")
+    ] = None,
+    shard: Annotated[str, typer.Option(help="Shard to use when no --corpus is given")] = "sample",
+    finetune: Annotated[str | None, typer.Option(help="Key of the finetune; by default the shard's own")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A knob of the recipe, e.g. --set epochs=1 (see the launchpad)")
+    ] = None,
+    zero_shot: Annotated[bool, typer.Option(help="Also ask the base model as it comes")] = True,
+) -> None:
+    """Run the whole graph on one shard: tables, windows, finetune, report. What is up to date is not done again."""
+    from chapter_assets.defs.run import link_corpus, run_graph
+    from chapter_assets.evaluation.table import text_table
+
+    _quiet_models()
+    settings = Settings()
+    recipe = _recipe(set_ or [])
+    if corpus is not None:
+        shard = link_corpus(corpus, settings.corpus_dir)
+    register([shard])
+    with _instance() as instance:
+        key, report = run_graph(instance, shard, finetune, recipe, zero_shot)
+    folder = Store(settings.store_dir).read("eval_report", key).folder
+    typer.echo(f"\n{text_table(report)}\n\n{report['verdict']}\n")
+    typer.echo(f"Report:   {folder / 'report.html'}")
+    typer.echo("Open UI:  make ui   (then http://127.0.0.1:3000)")
+
+
+def _recipe(pairs: list[str]) -> Any:
+    from pydantic import ValidationError
+
+    from chapter_assets.training.recipe import Recipe
+
+    values = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or name not in Recipe.model_fields:
+            raise InputError(
+                f"--set {pair!r} is no knob of the recipe", f"Use NAME=VALUE with {', '.join(Recipe.model_fields)}"
+            )
+        values[name] = value
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"--set {first['loc'][0]}={first['input']}: {first['msg']}", "Give a value in range"
+        ) from error
+
+
+@app.command()
+def evaluate(
+    gold: Annotated[Path, typer.Option(help="VidChapters chapters JSON with the true lists")],
+    pred: Annotated[Path, typer.Option(help="The same shape with the predicted lists")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON")] = False,
+) -> None:
+    """Score predicted chapters against gold: F1, tIoU, SODA_c, CIDEr, boundary distances.
+
+    `*_all` figures count a video without a prediction as 0; the others leave it out, as the published tables do.
+    """
+    from chapter_assets.chapters.metrics import evaluate as score
+    from chapter_assets.chapters.vidchapters_json import read_predictions, read_videos
+
+    figures = score(read_videos(gold), read_predictions(pred))
+    if as_json:
+        typer.echo(json.dumps(figures, indent=1))
+        return
+    for name, value in figures.items():
+        typer.echo(f"{name:<28} {value:.2f}" if isinstance(value, float) else f"{name:<28} {value}")
+
+
+@app.command()
+def predict(
+    chapters: Annotated[Path, typer.Option(help="VidChapters chapters JSON: only title and duration are read")],
+    asrs: Annotated[Path, typer.Option(help="VidChapters ASR JSON")],
+    out: Annotated[Path, typer.Option(help="Where the predicted lists go, in the chapters JSON shape")],
+    adapter: Annotated[Path | None, typer.Option(help="Folder of an adapter")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="one_chapter, three_equal, equal_spacing:SECONDS, control or base_zero_shot")
+    ] = None,
+    finetune: Annotated[str | None, typer.Option(help="Key of a finetune, e.g. ft-0001")] = None,
+) -> None:
+    """Predict chapters for every video with a transcript; without a flag, by the champion or the newest finetune.
+
+    Nothing of a video is read but its transcript, duration and title.
+    """
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
+
+    from chapter_assets.evaluation.predict import predict_files
+
+    if sum(x is not None for x in (adapter, baseline, finetune)) > 1:
+        raise InputError("--adapter, --baseline and --finetune exclude each other", "Give one of them, or none")
+    _quiet_models()
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), "{task.description}", MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("videos", total=None)
+        counts = predict_files(
+            Settings(), chapters, asrs, out, adapter, baseline, finetune, lambda n: progress.update(task, completed=n)
+        )
+    typer.echo(f"{out}: " + ", ".join(f"{number} {what}" for what, number in counts.items()), err=True)
+
+
+def main() -> None:
+    """Run the command; an error that a person can mend is printed without a traceback."""
+    try:
+        app()
+    except ChapterAssetsError as error:
+        width = shutil.get_terminal_size().columns
+        typer.echo(f"{typer.style('Error', fg='red')}: {error.problem}\n{error.remedy}"[: 40 * width], err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The assets, by group. A body is a recipe over library calls."""

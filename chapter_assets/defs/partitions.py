@@ -1,0 +1,10 @@
+"""The dynamic partitions, and the mappings between them."""
+
+import dagster as dg
+
+corpus_shard = dg.DynamicPartitionsDefinition(name="corpus_shard")
+finetune = dg.DynamicPartitionsDefinition(name="finetune")
+
+# Between two dynamic partitions Dagster would map by identity, without an error: every edge from shards to a
+# finetune has to say that it reads them all.
+all_shards = dg.AllPartitionMapping()

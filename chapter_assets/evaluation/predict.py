@@ -1,0 +1,126 @@
+"""Chapters for a pair of VidChapters files, by any system that the report compares."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from chapter_assets.chapters.chapterlist import Chapter
+from chapter_assets.chapters.vidchapters_json import write_videos
+from chapter_assets.errors import InputError
+from chapter_assets.evaluation.baselines import guess
+from chapter_assets.evaluation.predictions import zero_shot_predictor
+from chapter_assets.inference.adapters import load_adapter
+from chapter_assets.inference.choosers import equal_starts, spaced_starts
+from chapter_assets.settings import Settings
+from chapter_assets.store import Store
+from chapter_assets.transcripts.segments import Transcript
+from chapter_assets.transcripts.vidchapters import JsonFile, parse_asr, parse_record
+
+Predict = Callable[[Transcript], list[Chapter]]
+
+
+def default_finetune(store: Store) -> str:
+    """The champion, else the newest finetune with a report; InputError when there is neither."""
+    champion = store.details("champion", None).get("finetune")
+    if champion:
+        return str(champion)
+    finished = store.partitions("eval_report")
+    if not finished:
+        raise InputError(
+            "There is no finished finetune to predict with",
+            "Run `make demo`, or give --adapter FOLDER or --baseline NAME",
+        )
+    return finished[-1]
+
+
+def find_system(settings: Settings, adapter: Path | None, baseline: str | None, finetune: str | None) -> Predict:
+    """How to predict: by an adapter's folder, a baseline's name, or a finetune's key (None: the default one)."""
+    if baseline is not None:
+        return _baseline(settings, baseline)
+    if adapter is None:
+        store = Store(settings.store_dir)
+        adapter = store.read("lora_adapter", finetune or default_finetune(store)).folder
+    loaded = load_adapter(adapter, settings.base_models_dir, settings.window_tokens, settings.window_overlap)
+    return lambda transcript: loaded.predictor.predict(transcript).chapters
+
+
+def _baseline(settings: Settings, name: str) -> Predict:
+    kind, _, argument = name.partition(":")
+    if name == "one_chapter":
+        return lambda t: guess(t, [0.0])
+    if name == "three_equal":
+        return lambda t: guess(t, equal_starts(t.duration, 3))
+    if kind == "equal_spacing" and argument.replace(".", "", 1).isdigit() and float(argument) >= 1:
+        return lambda t: guess(t, spaced_starts(t.duration, float(argument)))
+    if name == "base_zero_shot":
+        zero_shot = zero_shot_predictor(settings)
+        return lambda t: zero_shot.predict(t).chapters
+    if name == "control":
+        store = Store(settings.store_dir)
+        folder = store.read("lora_adapter", default_finetune(store)).folder
+        control = load_adapter(
+            folder, settings.base_models_dir, settings.window_tokens, settings.window_overlap
+        ).control
+        if control is None:
+            raise InputError(
+                f"The adapter {folder} has no text-free control", "Finetune with the boundary_head chooser"
+            )
+        return lambda t: control.predict(t).chapters
+    raise InputError(
+        f"Unknown baseline {name!r}",
+        "Use one_chapter, three_equal, equal_spacing:SECONDS (e.g. equal_spacing:120), control or base_zero_shot",
+    )
+
+
+def read_transcripts(chapters: Path, asrs: Path, counts: Counter[str]) -> Iterator[Transcript]:
+    """The transcripts of two VidChapters files; of the chapters file only title and duration are read.
+
+    `counts` gains the videos `in`, and those refused, by reason.
+    """
+    about = {}
+    for video_id, raw in JsonFile(chapters):
+        if isinstance(raw, dict):  # the lists to be predicted are not looked at, good or bad
+            raw = {name: raw[name] for name in ("title", "duration") if name in raw} | {"chapters": {"0": "-"}}
+        record, refusals = parse_record(video_id, raw)
+        counts["in"] += 1
+        if any(r.item == "video" for r in refusals) or record.duration is None:
+            counts[f"refused: {next((r.reason for r in refusals), 'duration_invalid')}"] += 1
+        else:
+            about[video_id] = record
+    seen = set()
+    for video_id, raw in JsonFile(asrs):
+        record = about.get(video_id)
+        if record is None or record.duration is None or video_id in seen:
+            continue
+        seen.add(video_id)
+        asr, refusals = parse_asr(video_id, raw, record.duration)
+        if any(r.item == "video" for r in refusals):
+            counts[f"refused: {next(r.reason for r in refusals if r.item == 'video')}"] += 1
+            continue
+        yield Transcript(video_id, record.title, record.duration, tuple(asr.segments))
+    if without := len(about.keys() - seen):
+        counts["refused: no_asr"] += without
+
+
+def predict_files(
+    settings: Settings,
+    chapters: Path,
+    asrs: Path,
+    out: Path,
+    adapter: Path | None,
+    baseline: str | None,
+    finetune: str | None,
+    on_progress: Callable[[int], None],
+) -> Counter[str]:
+    """Predict every video that has a transcript and write `out`; returns in, predicted, and refused by reason."""
+    if not out.parent.is_dir():
+        raise InputError(f"There is no folder {out.parent} to write {out.name} into", "Make it, or give another --out")
+    counts: Counter[str] = Counter()
+    predict = find_system(settings, adapter, baseline, finetune)
+    found: dict[str, tuple[float | None, list[Chapter]]] = {}
+    for transcript in read_transcripts(chapters, asrs, counts):
+        found[transcript.video_id] = (transcript.duration, predict(transcript))
+        counts["predicted"] += 1
+        on_progress(counts["predicted"])
+    write_videos(out, found)
+    return counts

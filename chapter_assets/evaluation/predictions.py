@@ -1,0 +1,147 @@
+"""The predictions of every system on the judged videos of a training set, one row each, resumable."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from chapter_assets.chapters.chapterlist import Chapter
+from chapter_assets.evaluation.baselines import best_spacing, guesses
+from chapter_assets.inference.adapters import load_adapter
+from chapter_assets.inference.base_models import find_base_model
+from chapter_assets.inference.choosers import GenerateChooser
+from chapter_assets.inference.engine import TransformersEngine
+from chapter_assets.inference.predictor import Prediction, Predictor
+from chapter_assets.inference.titlers import LexicalTitler
+from chapter_assets.settings import Settings
+from chapter_assets.store import Artifact
+from chapter_assets.transcripts.segments import Transcript
+from chapter_assets.transcripts.tables import read_chapters, read_transcripts
+from chapter_assets.windows.prompts import PromptBuilder
+
+PREDICTIONS = pa.schema(
+    [
+        ("system", pa.string()),
+        ("video_id", pa.string()),
+        ("shard", pa.string()),
+        ("channel", pa.string()),
+        ("split", pa.string()),
+        ("title", pa.string()),
+        ("duration", pa.float64()),
+        ("chapters", pa.list_(pa.struct([("start", pa.float64()), ("title", pa.string())]))),
+        ("scores", pa.list_(pa.float32())),
+        ("raw", pa.string()),
+        ("valid_before_repair", pa.bool_()),
+        ("repairs", pa.list_(pa.string())),
+        ("seconds", pa.float64()),
+    ]
+)
+
+
+def judged_gold(training_set: Artifact, split: str) -> dict[str, tuple[float, list[Chapter]]]:
+    """Video id -> (duration s, gold chapters) of the judged videos of one split."""
+    chapters = read_chapters(training_set.table("chapters"))
+    return {
+        row["video_id"]: (row["duration"], chapters[row["video_id"]])
+        for row in training_set.table("videos").to_pylist()
+        if row["split"] == split
+    }
+
+
+def zero_shot_predictor(settings: Settings) -> Predictor:
+    """The base model as it comes, asked in words for time stamps and titles."""
+    engine = TransformersEngine.load(find_base_model(settings.base_model, settings.base_models_dir))
+    builder = PromptBuilder(engine.tokenizer, timed=True)
+    return Predictor(GenerateChooser(engine, builder, settings.window_tokens, settings.window_overlap), LexicalTitler())
+
+
+def predict_all(
+    settings: Settings,
+    training_set: Artifact,
+    adapter: Path,
+    zero_shot: bool,
+    work: Path,
+    note: Callable[[str], None],
+) -> pa.Table:
+    """Predict every gate video with every system: the guesses, the control, the base model, the finetuned one.
+
+    Each row is written to `work` when it is done; a run that was killed goes on after the last one.
+    """
+    videos = {row["video_id"]: row for row in training_set.table("videos").to_pylist()}
+    transcripts = [
+        t
+        for t in read_transcripts(training_set.table("videos"), training_set.table("transcripts"))
+        if videos[t.video_id]["split"] == "gate"
+    ]
+    spacing = best_spacing(judged_gold(training_set, "validation") or judged_gold(training_set, "gate"))
+    rows: list[dict[str, Any]] = []
+    journal = work / "predictions.jsonl"
+    done = {(row["system"], row["video_id"]): row for row in _read_journal(journal)}
+    with journal.open("a", encoding="utf-8") as file:
+        for system, predict in _systems(settings, adapter, zero_shot, spacing):
+            for number, transcript in enumerate(transcripts, start=1):
+                row = done.get((system, transcript.video_id))
+                if row is None:
+                    row = _row(system, videos[transcript.video_id], predict(transcript))
+                    file.write(json.dumps(row) + "\n")
+                    file.flush()
+                    if number % 10 == 0 or number == len(transcripts):
+                        note(f"{system}: {number} of {len(transcripts)} videos")
+                rows.append(row)
+    return pa.Table.from_pylist(rows, schema=PREDICTIONS)
+
+
+def _systems(
+    settings: Settings, adapter: Path, zero_shot: bool, spacing: float
+) -> Iterator[tuple[str, Callable[[Transcript], Prediction]]]:
+    """Each system's name and how it predicts; a model is loaded when its turn comes, and let go after it."""
+
+    def guessing(system: str) -> Callable[[Transcript], Prediction]:
+        return lambda t: Prediction(t.video_id, guesses(spacing, t)[system], None, "", True, [], 0.0)
+
+    for system in ("one_chapter", "three_equal", "equal_spacing"):
+        yield system, guessing(system)
+    if zero_shot:
+        yield "base_zero_shot", zero_shot_predictor(settings).predict
+    loaded = load_adapter(adapter, settings.base_models_dir, settings.window_tokens, settings.window_overlap)
+    if loaded.control is not None:
+        yield "control", loaded.control.predict
+    yield "finetuned", loaded.predictor.predict
+
+
+def _row(system: str, video: dict[str, Any], prediction: Prediction) -> dict[str, Any]:
+    return {
+        "system": system,
+        "video_id": video["video_id"],
+        "shard": video["shard"],
+        "channel": video["channel_id"],
+        "split": video["split"],
+        "title": video["title"],
+        "duration": video["duration"],
+        "chapters": [asdict(c) for c in prediction.chapters],
+        "scores": prediction.scores,
+        "raw": prediction.raw,
+        "valid_before_repair": prediction.valid_before_repair,
+        "repairs": prediction.repairs,
+        "seconds": prediction.seconds,
+    }
+
+
+def _read_journal(path: Path) -> Sequence[dict[str, Any]]:
+    """The rows that were written whole; the line that a kill cut is dropped from the file."""
+    if not path.exists():
+        return []
+    rows, good = [], 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+            good += len(line)
+    with path.open("rb+") as file:
+        file.truncate(good)
+    return rows

@@ -1,0 +1,1 @@
+"""Base models, engines, and the predictor: from a transcript to a valid chapter list."""

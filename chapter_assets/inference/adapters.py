@@ -1,0 +1,87 @@
+"""An adapter's folder: the PEFT files, and beside them what choosing and decoding need to know."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from chapter_assets.errors import InputError
+from chapter_assets.inference.base_models import BaseModel, fast_dtype, find_base_model, load_causal_lm, load_tokenizer
+from chapter_assets.inference.choosers import GenerateChooser, HeadChooser, PositionChooser
+from chapter_assets.inference.decoder import Priors
+from chapter_assets.inference.engine import TransformersEngine
+from chapter_assets.inference.head import BoundaryHead
+from chapter_assets.inference.predictor import Predictor
+from chapter_assets.inference.titlers import LexicalTitler, ModelTitler
+from chapter_assets.windows.prompts import PromptBuilder
+
+_CHOOSER_FILE = "chooser.json"
+_HEAD_FILE = "boundary_head.safetensors"
+
+
+def write_chooser(
+    folder: Path, base: BaseModel, prompt: str, head: BoundaryHead | None, priors: Priors, control: Priors
+) -> None:
+    """Write what `load_adapter` needs beyond the PEFT files; `prompt` is the prompt builder's fingerprint.
+
+    `priors` belong to the head's scores, `control` to those of its text-free control. Without a head, the adapter
+    writes time stamps itself.
+    """
+    value = {
+        "schema_version": 1,
+        "method": "generate" if head is None else "boundary_head",
+        "priors": asdict(priors),
+        "control_priors": asdict(control),
+        "base_model": {"name": base.name, "hash": base.hash},
+        "prompt": prompt,
+    }
+    if head is not None:
+        head.save(folder / _HEAD_FILE)
+    (folder / _CHOOSER_FILE).write_text(json.dumps(value, indent=1, sort_keys=True))
+
+
+@dataclass(frozen=True)
+class LoadedAdapter:
+    """A finetuned model ready to predict; `control` is the same without the words (None for `generate`)."""
+
+    predictor: Predictor
+    control: Predictor | None
+
+
+def load_adapter(folder: Path, base_models: Path, budget: int, overlap: float) -> LoadedAdapter:
+    """Load the adapter in `folder` on its base model (LoRA merged into the weights).
+
+    `base_models` is where converted base models are kept. Raises InputError when the folder is no adapter of ours,
+    or was made with another base model or prompt than this installation has.
+    """
+    try:
+        about = json.loads((folder / _CHOOSER_FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder} is not an adapter of this project: {_CHOOSER_FILE} cannot be read ({error})",
+            "Give the folder that lora_adapter wrote",
+        ) from error
+    import torch
+    from peft import PeftModel
+
+    base = find_base_model(about["base_model"]["name"], base_models)
+    if base.hash != about["base_model"]["hash"]:
+        raise InputError(
+            f"{folder} was trained on {base.name} {about['base_model']['hash'][:12]}, here it is {base.hash[:12]}",
+            "Install the version of the base model that the adapter was trained on",
+        )
+    writes_times = about["method"] == "generate"
+    tokenizer = load_tokenizer(base)
+    builder = PromptBuilder(tokenizer, timed=writes_times)
+    if builder.fingerprint != about["prompt"]:
+        raise InputError(
+            f"{folder} was trained with another prompt than this version writes",
+            "Use the version of chapter-assets it was trained with, or finetune again",
+        )
+    merged = PeftModel.from_pretrained(load_causal_lm(base, torch.float32), folder).merge_and_unload()
+    engine = TransformersEngine(merged.to(fast_dtype()), tokenizer)
+    if writes_times:
+        return LoadedAdapter(Predictor(GenerateChooser(engine, builder, budget, overlap), LexicalTitler()), None)
+    head = BoundaryHead.load(folder / _HEAD_FILE)
+    chooser = HeadChooser(engine, head, builder, budget, overlap, Priors(**about["priors"]))
+    control = PositionChooser(head, Priors(**about["control_priors"]))
+    return LoadedAdapter(Predictor(chooser, ModelTitler(engine, builder)), Predictor(control, LexicalTitler()))

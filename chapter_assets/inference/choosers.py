@@ -1,0 +1,144 @@
+"""Choosers find where chapters start: each gives a score per segment, or a list of its own making."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chapter_assets.chapters.timecodes import parse_time
+from chapter_assets.inference.decoder import Priors, Wishes, decode
+from chapter_assets.inference.engine import Engine
+from chapter_assets.inference.head import BoundaryHead, read_states
+from chapter_assets.transcripts.segments import Transcript
+from chapter_assets.windows.build import WindowedTranscript, cut_transcript
+from chapter_assets.windows.cutting import most_central
+from chapter_assets.windows.labels import nearest_start
+from chapter_assets.windows.prompts import PromptBuilder, parse_timed_lines
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Segments that start a chapter (indices, rising), the evidence for each segment, and what the model said.
+
+    `scores` are logits, one per segment (None: the chooser has none). `titles` holds the titles that came along with
+    the choice, by segment. `valid` tells whether the answer could be used without repair.
+    """
+
+    starts: list[int]
+    scores: list[float] | None = None
+    titles: dict[int, str] | None = None
+    raw: str = ""
+    valid: bool = True
+
+
+class Chooser(Protocol):
+    """Finds the starts of one video's chapters."""
+
+    def choose(self, transcript: Transcript, wishes: Wishes | None = None) -> Choice: ...
+
+
+class ScoringChooser:
+    """Scores every segment of a transcript, then decodes the scores into the list with the highest expected F1."""
+
+    def __init__(self, priors: Priors) -> None:
+        self.priors = priors
+
+    def scores(self, transcript: Transcript) -> NDArray[np.float64]:
+        """Logits, one per segment."""
+        raise NotImplementedError
+
+    def choose(self, transcript: Transcript, wishes: Wishes | None = None) -> Choice:
+        scores = self.scores(transcript)
+        starts = [s.start for s in transcript.segments]
+        chosen = decode(starts, list(scores), transcript.duration, self.priors, wishes)
+        return Choice(chosen, [float(s) for s in scores])
+
+
+class HeadChooser(ScoringChooser):
+    """The language model reads the windows once; a head scores each segment from what it read there."""
+
+    def __init__(
+        self, engine: Engine, head: BoundaryHead, builder: PromptBuilder, budget: int, overlap: float, priors: Priors
+    ) -> None:
+        super().__init__(priors)
+        self.engine, self.head, self.builder = engine, head, builder
+        self.budget, self.overlap = budget, overlap
+
+    def scores(self, transcript: Transcript) -> NDArray[np.float64]:
+        states = read_states(self.engine, self.builder, transcript, self.budget, self.overlap)
+        return self.head.score(transcript, states)
+
+
+class PositionChooser(ScoringChooser):
+    """The text-free control: a head fitted the same way on everything but the words."""
+
+    def __init__(self, head: BoundaryHead, priors: Priors) -> None:
+        super().__init__(priors)
+        self.head = head
+
+    def scores(self, transcript: Transcript) -> NDArray[np.float64]:
+        return self.head.score_control(transcript)
+
+
+class GenerateChooser:
+    """The language model writes time stamps and titles as text, which are mapped to segment starts."""
+
+    MOST_TOKENS = 256
+
+    def __init__(self, engine: Engine, builder: PromptBuilder, budget: int, overlap: float) -> None:
+        if not builder.timed:
+            raise ValueError("a model that writes time stamps has to see them: use a timed PromptBuilder")
+        self.engine, self.builder = engine, builder
+        self.budget, self.overlap = budget, overlap
+
+    def choose(self, transcript: Transcript, wishes: Wishes | None = None) -> Choice:
+        windowed = cut_transcript(self.builder, transcript, self.budget, self.overlap)
+        owner = most_central(windowed.ranges)
+        titles: dict[int, str] = {}
+        answers, valid = [], True
+        for number, segments in enumerate(windowed.ranges):
+            answer = self._ask(transcript, windowed, segments)
+            answers.append(answer)
+            found, clean = self._map(answer, transcript, segments)
+            valid = valid and clean
+            for index, title in found.items():
+                if owner[index] == number:
+                    titles.setdefault(index, title)
+        starts = sorted(titles)
+        if not starts:
+            valid, starts = False, [0]
+        return Choice(starts, None, titles, "\n---\n".join(answers), valid)
+
+    def _ask(self, transcript: Transcript, windowed: WindowedTranscript, segments: range) -> str:
+        lines = windowed.lines[segments.start : segments.stop]
+        prompt = self.builder.window(transcript.title, lines, segments.start)
+        return self.engine.write(prompt.ids, min(self.MOST_TOKENS, max(self.budget - len(prompt.ids), 16)))
+
+    @staticmethod
+    def _map(answer: str, transcript: Transcript, segments: range) -> tuple[dict[int, str], bool]:
+        """Segment -> title, and whether the answer was a valid list as it stood."""
+        pairs, other = parse_timed_lines(answer)
+        starts = [transcript.segments[i].start for i in segments]
+        last = transcript.segments[segments.stop - 1].end
+        found: dict[int, str] = {}
+        clean = bool(pairs) and not other
+        before = -1.0
+        for code, title in pairs:
+            time = parse_time(code)
+            clean = clean and before < time <= last
+            before = time
+            index = nearest_start(starts, time) if time <= last else None
+            if index is not None and segments.start + index not in found:
+                found[segments.start + index] = title
+        return found, clean
+
+
+def equal_starts(duration: float, count: int) -> list[float]:
+    """Starts (s) of `count` equal chapters."""
+    return [duration * i / count for i in range(count)]
+
+
+def spaced_starts(duration: float, every: float) -> list[float]:
+    """Starts (s) of chapters `every` so many seconds."""
+    return [float(t) for t in np.arange(0, duration, every)]

@@ -1,0 +1,219 @@
+"""From a score per segment to one chapter list: the list with the highest expected F1.
+
+Scores are calibrated to probabilities. Lists are then drawn from the model of what the gold may look like (how many
+chapters a video has varies from one publisher to the next; lengths within one video are more even than chance), and
+the list is chosen whose expected F1 against the drawn lists is highest. F1 is the field's (chapters/metrics.py).
+For IoU thresholds from 0.5 on a match is one-to-one, so the expected F1 of a list is a sum over its segments once
+the number of segments is fixed, and a dynamic program finds the best list exactly.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, gammaln, logsumexp
+
+Floats = NDArray[np.float64]
+
+_THRESHOLDS = np.arange(0.50, 0.96, 0.05)
+_MOST_CANDIDATES = 500  # of a video's segments, by score, may start a chapter; bounds 8-hour videos
+_MOST_EDGES = 120  # of the candidates, by how often they are drawn, may be chosen
+_DRAWS = 196
+_QUANTILES = 7
+
+
+@dataclass(frozen=True)
+class Priors:
+    """What the gold of the validation part says about scores, counts and lengths.
+
+    `scale`, `shift`: logit of a segment = scale * score + shift. `spread`: standard deviation, between videos, of a
+    shift of all logits of a video (some publishers cut finer). `evenness`: shape of the gamma law of a chapter's
+    length over the video's mean (1 = chance).
+    """
+
+    scale: float = 1.0
+    shift: float = 0.0
+    spread: float = 0.5
+    evenness: float = 1.5
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a caller asks of the list: a number of chapters, a least length (s), finer (>1) or coarser (<1)."""
+
+    count: int | None = None
+    min_length: float = 0.0
+    granularity: float = 1.0
+
+
+@lru_cache(maxsize=8)
+def _normal_quantiles(n: int) -> Floats:
+    from scipy.stats import norm
+
+    return norm.ppf((np.arange(n) + 0.5) / n)
+
+
+def fit_priors(scores: Sequence[Floats], labels: Sequence[NDArray[np.bool_]], lengths: Sequence[Floats]) -> Priors:
+    """Fit by maximum likelihood: per video the scores (logits) and labels of its segments, and its chapter lengths (s).
+
+    Videos without both a label and a non-label still count. With no video at all, the defaults stand.
+    """
+    if not scores:
+        return Priors()
+    z = _normal_quantiles(_QUANTILES)
+
+    def loss(parameters: Floats) -> float:
+        scale, shift, log_spread = parameters
+        total = 0.0
+        for s, y in zip(scores, labels, strict=True):
+            logits = scale * s[None, :] + shift + np.exp(log_spread) * z[:, None]
+            signed = np.where(y[None, :], logits, -logits)
+            total += logsumexp(-np.logaddexp(0, -signed).sum(axis=1)) - np.log(len(z))
+        weak_prior = 0.5 * ((scale - 1) ** 2 + shift**2 + (log_spread + 0.7) ** 2)
+        return -total + weak_prior
+
+    fitted = minimize(loss, np.array([1.0, 0.0, -0.7]), method="Nelder-Mead", options={"maxiter": 300}).x
+
+    shares = [x / x.sum() for x in lengths if len(x) > 1 and (x > 0).all()]
+
+    def dirichlet_loss(evenness: float) -> float:
+        return -sum(
+            gammaln(evenness * len(x)) - len(x) * gammaln(evenness) + (evenness - 1) * np.log(x).sum() for x in shares
+        )
+
+    evenness = minimize_scalar(dirichlet_loss, bounds=(1.0, 5.0), method="bounded").x if shares else 1.5
+    return Priors(float(max(fitted[0], 0.05)), float(fitted[1]), float(np.exp(fitted[2])), float(evenness))
+
+
+def probabilities(scores: Floats, priors: Priors) -> Floats:
+    """Calibrated probability that a chapter starts at each segment, averaged over how finely publishers cut."""
+    logits = priors.scale * scores + priors.shift
+    return expit(logits[None, :] + priors.spread * _normal_quantiles(_QUANTILES)[:, None]).mean(axis=0)
+
+
+def decode(
+    starts: Sequence[float], scores: Sequence[float], duration: float, priors: Priors, wishes: Wishes | None = None
+) -> list[int]:
+    """Indices of the segments that start a chapter, rising, at least one.
+
+    `starts` (s) are the segments' starts, `scores` their logits, `duration` in seconds. The result is the same for
+    the same input: draws are seeded. Wishes are honoured exactly where enough segments exist.
+    """
+    wishes = wishes or Wishes()
+    seconds = np.floor(np.asarray(starts, float))
+    logits = priors.scale * np.asarray(scores, float) + priors.shift + np.log(wishes.granularity)
+    inner = _candidates(seconds, logits, duration, wishes.min_length)
+    can_open = bool(seconds[0] < 1)  # a chapter at the very start: no edge for F1, which begins a segment there anyway
+    opens = can_open and (logits[0] >= 0 or wishes.count is not None)
+    chosen: list[int] = []
+    if len(inner):
+        edges = np.concatenate([[0.0], seconds[inner], [float(duration)]])
+        drawn = _draw(edges, logits[inner], priors, wishes.count)
+        pieces = None if wishes.count is None else wishes.count + (not can_open)
+        chosen = [int(inner[i - 1]) for i in _best_list(edges, drawn, wishes.min_length, pieces)]
+    return [0, *chosen] if opens or not chosen else chosen
+
+
+def _candidates(seconds: Floats, logits: Floats, duration: float, min_length: float) -> NDArray[np.intp]:
+    """Segments that may start a chapter: in a second of their own, after the first, not too near the ends."""
+    _, first_in_second = np.unique(seconds, return_index=True)
+    least = max(min_length, 1.0)
+    able = [i for i in first_in_second if least <= seconds[i] <= duration - least]
+    if len(able) > _MOST_CANDIDATES:
+        able = sorted(sorted(able, key=lambda i: -logits[i])[:_MOST_CANDIDATES])
+    return np.array(able, dtype=np.intp)
+
+
+def _draw(edges: Floats, logits: Floats, priors: Priors, count: int | None) -> list[NDArray[np.intp]]:
+    """Draw lists (indices into `edges`, both ends included) from the semi-Markov model, seeded."""
+    rng = np.random.default_rng(0)
+    lists = []
+    shifts = priors.spread * _normal_quantiles(_QUANTILES)
+    if count is not None:  # all draws as fine as the wish: the shift whose expected number of starts is the count
+        low, high = -20.0, 20.0
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if expit(logits + middle).sum() < count - 1 else (low, middle)
+        shifts = np.full(1, low)
+    k = priors.evenness
+    gaps = edges[None, :] - edges[:, None]
+    for shift in shifts:
+        tuned = logits + shift
+        mean = edges[-1] / (1 + expit(tuned).sum())
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u = np.where(gaps > 0, gaps / mean, np.nan)
+            length_term = k * np.log(k) - gammaln(k) + (k - 1) * (np.log(u) - u)
+        step = np.where(gaps > 0, length_term, -np.inf)
+        step[:, 1:-1] += tuned[None, :]
+        n = len(edges)
+        ahead = np.full(n, -np.inf)  # log weight of all lists from here on
+        ahead[-1] = 0.0
+        cumulated: dict[int, Floats] = {}
+        for j in range(n - 2, -1, -1):
+            ahead[j] = logsumexp(step[j, j + 1 :] + ahead[j + 1 :])
+        for _ in range(_DRAWS // len(shifts)):
+            at, path = 0, [0]
+            while at < n - 1:
+                if at not in cumulated:
+                    cumulated[at] = np.cumsum(np.exp(step[at, at + 1 :] + ahead[at + 1 :] - ahead[at]))
+                chances = cumulated[at]
+                at += 1 + min(int(np.searchsorted(chances, rng.random() * chances[-1])), len(chances) - 1)
+                path.append(at)
+            lists.append(np.array(path))
+    return lists
+
+
+def _best_list(edges: Floats, drawn: Sequence[NDArray[np.intp]], min_length: float, pieces: int | None) -> list[int]:
+    """Indices into `edges` of the inner starts of the list with the highest expected F1 against the drawn lists.
+
+    `pieces`: into how many the video is to be cut; None leaves it free.
+    """
+    frequency = np.bincount(np.concatenate(drawn), minlength=len(edges)).astype(float)
+    frequency[[0, -1]] = np.inf
+    kept = np.sort(np.argsort(-frequency, kind="stable")[:_MOST_EDGES])
+    time = edges[kept]
+    n = len(kept)
+    left, right = np.triu_indices(n, 1)
+    if min_length:
+        long_enough = time[right] - time[left] >= min_length
+        left, right = left[long_enough], right[long_enough]
+    matched = np.empty((len(left), len(drawn)), np.float32)
+    for column, path in enumerate(drawn):
+        matched[:, column] = _share_matched(time[left], time[right], edges[path])
+    sizes = np.array([len(path) - 1 for path in drawn], np.float32)
+    fewest, most = (1, int(min(sizes.max() + 1, n - 1))) if pieces is None else (min(pieces, n - 1),) * 2
+    best_value, best_path = -1.0, []
+    for count in range(fewest, most + 1):
+        weights = np.full((n, n), -np.inf)
+        weights[left, right] = matched @ (2.0 / (count + sizes) / len(drawn))
+        value, path = _heaviest_path(weights, count)
+        if value > best_value:
+            best_value, best_path = value, path
+    return [int(kept[i]) for i in best_path[1:-1]]
+
+
+def _share_matched(start: Floats, end: Floats, edges: Floats) -> Floats:
+    """For each stretch, the share of IoU thresholds at which it matches a segment between two of `edges`."""
+    overlap = np.minimum(end[:, None], edges[None, 1:]) - np.maximum(start[:, None], edges[None, :-1])
+    union = (end - start)[:, None] + np.diff(edges)[None, :] - overlap
+    iou = (overlap / union).max(axis=1)
+    return np.clip(np.floor((iou - _THRESHOLDS[0]) / 0.05 + 1 + 1e-9), 0, len(_THRESHOLDS)) / len(_THRESHOLDS)
+
+
+def _heaviest_path(weights: Floats, steps: int) -> tuple[float, list[int]]:
+    """The heaviest way from the first node to the last in exactly `steps` steps; -inf when there is none."""
+    n = len(weights)
+    value = np.full(n, -np.inf)
+    value[0] = 0.0
+    came_from = np.zeros((steps, n), np.intp)
+    for step in range(steps):
+        through = value[:, None] + weights
+        came_from[step] = through.argmax(axis=0)
+        value = through.max(axis=0)
+    path = [n - 1]
+    for step in range(steps - 1, -1, -1):
+        path.append(int(came_from[step, path[-1]]))
+    return float(value[-1]), path[::-1]

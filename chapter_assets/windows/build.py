@@ -1,0 +1,90 @@
+"""Transcripts to windows, for training and serving alike."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chapter_assets.chapters.chapterlist import Chapter
+from chapter_assets.transcripts.segments import Transcript
+from chapter_assets.windows.cutting import cut
+from chapter_assets.windows.labels import snap
+from chapter_assets.windows.prompts import MAX_LINE_TOKENS, PromptBuilder
+from chapter_assets.windows.window import LabelledSegment, Window
+
+
+@dataclass(frozen=True)
+class WindowedTranscript:
+    """A transcript's lines as token ids, and the ranges of segments that make its windows."""
+
+    lines: list[list[int]]
+    ranges: list[range]
+    tokens: list[int]
+
+
+def cut_transcript(
+    builder: PromptBuilder,
+    transcript: Transcript,
+    budget: int,
+    overlap: float,
+    placed: dict[int, Chapter] | None = None,
+) -> WindowedTranscript:
+    """Cut one transcript into windows of at most `budget` tokens, prompt and answer together.
+
+    With `placed` (segment index -> chapter), each segment's cost holds its line of the answer, so that no window
+    can cut a target. Without, a `timed` prompt leaves a quarter of the budget for what the model will write.
+    """
+    lines = builder.lines(transcript.segments)
+    costs = [len(line) for line in lines]
+    fixed = len(builder.window(transcript.title, [], first=1).ids)
+    room = budget - fixed
+    if builder.timed:
+        room -= len(builder.window_answer([]))
+        if placed is None:
+            room -= budget // 4
+        for index, chapter in (placed or {}).items():
+            costs[index] += len(builder.window_answer([chapter])) + 1
+    ranges = cut(costs, room, overlap)
+    return WindowedTranscript(lines, ranges, [fixed + sum(costs[r.start : r.stop]) for r in ranges])
+
+
+def training_windows(
+    builder: PromptBuilder,
+    transcript: Transcript,
+    chapters: Sequence[Chapter],
+    *,
+    channel: str,
+    split: str,
+    source: str,
+    budget: int,
+    overlap: float,
+    counts: Counter[str],
+) -> list[Window]:
+    """The labelled windows of one video; `counts` gains what was shortened or lost its place on the way."""
+    placed, lost = snap(chapters, [s.start for s in transcript.segments])
+    windowed = cut_transcript(builder, transcript, budget, overlap, placed)
+    counts.update({f"chapters_{reason}": number for reason, number in lost.items()})
+    counts["lines_shortened"] += sum(len(line) > MAX_LINE_TOKENS for line in windowed.lines)
+    fingerprint = builder.fingerprint
+    windows = []
+    for number, (segments, tokens) in enumerate(zip(windowed.ranges, windowed.tokens, strict=True)):
+        windows.append(
+            Window(
+                window_id=f"{transcript.video_id}/{number:03d}",
+                video_id=transcript.video_id,
+                channel=channel,
+                split=split,
+                source=source,
+                title=transcript.title,
+                duration=transcript.duration,
+                first_segment=segments.start,
+                segments=tuple(
+                    LabelledSegment(s.start, s.end, s.text, starts_chapter=i in placed, seen=True)
+                    for i in segments
+                    for s in [transcript.segments[i]]
+                ),
+                chapters=tuple(placed[i] for i in segments if i in placed),
+                tokens=tokens,
+                tokenizer=fingerprint,
+            )
+        )
+    return windows
