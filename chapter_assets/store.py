@@ -1,9 +1,9 @@
 """Where an artifact lies, atomic writes, and the hashes that name what was written.
 
 An artifact is a folder `<store>/<asset>/<partition>/<version>-<random>/`; `current.json` beside it names the
-version that counts, its files with their sizes and hashes, and the details its maker recorded. A new version is written to a
-temporary sibling and renamed, then `current.json` is replaced in one step: a reader sees the old artifact or the
-new one, never a part.
+version that counts, its files with their sizes and hashes, and the details its maker recorded. A new version is
+written to a temporary sibling and renamed, then `current.json` is replaced in one step: a reader sees the old
+artifact or the new one, never a part.
 """
 
 import contextlib

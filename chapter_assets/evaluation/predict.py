@@ -89,15 +89,15 @@ def read_transcripts(chapters: Path, asrs: Path, counts: Counter[str]) -> Iterat
             about[video_id] = record
     seen = set()
     for video_id, raw in JsonFile(asrs):
-        record = about.get(video_id)
-        if record is None or record.duration is None or video_id in seen:
+        video = about.get(video_id)
+        if video is None or video.duration is None or video_id in seen:
             continue
         seen.add(video_id)
-        asr, refusals = parse_asr(video_id, raw, record.duration)
+        asr, refusals = parse_asr(video_id, raw, video.duration)
         if any(r.item == "video" for r in refusals):
             counts[f"refused: {next(r.reason for r in refusals if r.item == 'video')}"] += 1
             continue
-        yield Transcript(video_id, record.title, record.duration, tuple(asr.segments))
+        yield Transcript(video_id, video.title, video.duration, tuple(asr.segments))
     if without := len(about.keys() - seen):
         counts["refused: no_asr"] += without
 

@@ -84,7 +84,7 @@ class PositionChooser(ScoringChooser):
 class GenerateChooser:
     """The language model writes time stamps and titles as text, which are mapped to segment starts."""
 
-    MOST_TOKENS = 256
+    MOST_TOKENS = 128  # nine lines or so: a window is five minutes of speech
 
     def __init__(self, engine: Engine, builder: PromptBuilder, budget: int, overlap: float) -> None:
         if not builder.timed:

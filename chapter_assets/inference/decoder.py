@@ -185,14 +185,14 @@ def _best_list(edges: Floats, drawn: Sequence[NDArray[np.intp]], min_length: flo
         matched[:, column] = _share_matched(time[left], time[right], edges[path])
     sizes = np.array([len(path) - 1 for path in drawn], np.float32)
     fewest, most = (1, int(min(sizes.max() + 1, n - 1))) if pieces is None else (min(pieces, n - 1),) * 2
-    best_value, best_path = -1.0, []
+    best_value, best_way = -1.0, [0, n - 1]
     for count in range(fewest, most + 1):
         weights = np.full((n, n), -np.inf)
         weights[left, right] = matched @ (2.0 / (count + sizes) / len(drawn))
-        value, path = _heaviest_path(weights, count)
+        value, way = _heaviest_path(weights, count)
         if value > best_value:
-            best_value, best_path = value, path
-    return [int(kept[i]) for i in best_path[1:-1]]
+            best_value, best_way = value, way
+    return [int(kept[node]) for node in best_way[1:-1]]
 
 
 def _share_matched(start: Floats, end: Floats, edges: Floats) -> Floats:

@@ -153,7 +153,8 @@ def _trainer(
     from datasets import Dataset
     from torch.nn.functional import cross_entropy
     from transformers import TrainerCallback
-    from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
 
     class AnswerTrainer(SFTTrainer):
         """SFTTrainer that makes logits for labelled positions only.

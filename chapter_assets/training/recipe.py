@@ -7,7 +7,7 @@ class Recipe(BaseModel):
     """How one adapter is trained; recorded with the result."""
 
     epochs: float = Field(2.0, gt=0, description="Passes over the training set")
-    lora_rank: int = Field(8, ge=1, description="LoRA rank r, on all linear layers of the adapted blocks")
+    lora_rank: int = Field(16, ge=1, description="LoRA rank r, on all linear layers of the adapted blocks")
     lora_blocks: float = Field(
         0.5,
         gt=0,
@@ -15,9 +15,9 @@ class Recipe(BaseModel):
         description="Share of the transformer blocks that are adapted, from the last one down: the boundary "
         "head reads through the lower half, which stays as it is",
     )
-    lora_alpha: int = Field(16, ge=1, description="LoRA alpha; the update is scaled by alpha / r")
+    lora_alpha: int = Field(32, ge=1, description="LoRA alpha; the update is scaled by alpha / r")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the LoRA matrices (any costs a quarter)")
-    learning_rate: float = Field(2e-4, gt=0, description="Peak learning rate of the LoRA matrices")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of the LoRA matrices")
     warmup_share: float = Field(0.1, ge=0, lt=1, description="Share of the steps in which the rate climbs to its peak")
     weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW")
     batch_size: int = Field(1, ge=1, description="Rows in one forward pass (on a CPU more than 1 buys nothing)")

@@ -1,10 +1,14 @@
 """Which segments start a chapter: gold boundaries brought onto segment starts, and curation of the labels."""
 
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
 from chapter_assets.chapters.chapterlist import Chapter
+
+
+_TIME_STAMP = re.compile(r"\b\d{1,2}:\d{2}\b")
 
 
 def nearest_start(starts: Sequence[float], time: float) -> int | None:
@@ -44,7 +48,7 @@ def unfit_titles(chapters: Sequence[Chapter], max_words: int = 15) -> dict[int, 
     """Index of each chapter whose title teaches nothing, with the reason; its boundary may still be learned.
 
     Reasons: `title_too_long` (over `max_words`: a sentence or a lyric, not a title), `title_without_letters`
-    (numbers, times, emoji), `title_is_link`, `title_repeated` (twice in one list).
+    (numbers, times, emoji), `title_is_link`, `title_with_time` (a time stamp left in it), `title_repeated` (twice in one list).
     """
     found: dict[int, str] = {}
     seen: set[str] = set()
@@ -56,6 +60,8 @@ def unfit_titles(chapters: Sequence[Chapter], max_words: int = 15) -> dict[int, 
             found[index] = "title_without_letters"
         elif "http" in title or "www." in title:
             found[index] = "title_is_link"
+        elif _TIME_STAMP.search(title):
+            found[index] = "title_with_time"
         elif title in seen:
             found[index] = "title_repeated"
         seen.add(title)

@@ -18,6 +18,7 @@ MAX_LINE_TOKENS = 96  # 99.9 % of real sentences are shorter; what is longer is 
 MAX_VIDEO_TITLE_TOKENS = 32
 MAX_CHAPTER_TEXT_TOKENS = 160  # of a chapter's text, when its title is asked for
 EARLIER_TITLES = 3
+_SYSTEM = "You write chapters."
 _MARK = "\u241e"  # stands for the content while the chat template is split around it
 _FALLBACK_TEMPLATE = "{% for m in messages %}### {{ m['role'] }}\n{{ m['content'] }}\n{% endfor %}### assistant\n"
 
@@ -43,11 +44,20 @@ class PromptBuilder:
         self.tokenizer = tokenizer
         self.timed = timed
         template = None if tokenizer.chat_template else _FALLBACK_TEMPLATE
-        rendered = tokenizer.apply_chat_template(
-            [{"role": "user", "content": _MARK}], tokenize=False, add_generation_prompt=True, chat_template=template
-        )
+        # Our own system message: without one, some templates put in an advertisement for the model.
+        messages = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": _MARK}]
+        try:
+            rendered = self._render(messages, template)
+        except Exception:  # templates raise what they like when they know no system role
+            rendered = self._render(messages[1:], template)
         before, after = rendered.split(_MARK)
         self._before, self._after = self._ids(before), self._ids(after)
+
+    def _render(self, messages: list[dict[str, str]], template: str | None) -> str:
+        rendered: str = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, chat_template=template
+        )
+        return rendered
 
     @property
     def fingerprint(self) -> str:
@@ -102,14 +112,14 @@ class PromptBuilder:
         for title in earlier[-EARLIER_TITLES:]:
             ids.extend(self._ids("\nChapter: "))
             ids.extend(self._ids(title)[:MAX_VIDEO_TITLE_TOKENS])
-        ids.extend(self._ids("\nTranscript of the next chapter:\n"))
+        ids.extend(self._ids("\n\n"))
         room = MAX_CHAPTER_TEXT_TOKENS
         for line in lines:
             ids.extend(line[:room])
             room -= len(line)
             if room <= 0:
                 break
-        return [*ids, *self._ids("\nIts title, in a few words:"), *self._after]
+        return [*ids, *self._ids("\nWrite a title for this."), *self._after]
 
     def title_answer(self, title: str) -> list[int]:
         """What the model should answer to `title_request`, with the end-of-turn token."""
