@@ -1,7 +1,7 @@
 """The command `chapter-assets`."""
 
 import json
-import logging
+import os
 import shutil
 import sys
 import warnings
@@ -26,8 +26,6 @@ app = typer.Typer(
 
 def _instance() -> Any:
     """The Dagster instance that the dagster command would use in this folder."""
-    import os
-
     import dagster as dg
 
     if os.environ.get("DAGSTER_HOME"):
@@ -43,8 +41,10 @@ def _instance() -> Any:
 def _quiet_models() -> None:
     """Keep the libraries' own chatter out of the way of what the user asked for."""
     warnings.filterwarnings("ignore")
-    for name in ("transformers", "trl", "peft", "datasets"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("TRANSFORMERS_VERBOSITY", "DATASETS_VERBOSITY"):
+        os.environ.setdefault(name, "error")
+    for name in ("HF_DATASETS_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_PROGRESS_BARS"):
+        os.environ.setdefault(name, "1")
 
 
 @app.command()

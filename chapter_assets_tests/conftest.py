@@ -9,6 +9,8 @@ import dagster as dg
 import pytest
 
 from chapter_assets.defs.build import build_definitions
+from chapter_assets.inference.base_models import find_base_model
+from chapter_assets.inference.engine import TransformersEngine
 from chapter_assets.store import Store
 
 SAMPLE = Path(__file__).parents[1] / "data" / "corpus" / "sample"
@@ -54,6 +56,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(tiny_model: Path) -> TransformersEngine:
+    """The tiny model, run for real, in float32."""
+    import torch
+
+    return TransformersEngine.load(find_base_model(str(tiny_model), tiny_model.parent), torch.float32)
 
 
 class Deployment:

@@ -152,7 +152,7 @@ def _trainer(
     import torch
     from datasets import Dataset
     from torch.nn.functional import cross_entropy
-    from transformers import TrainerCallback
+    from transformers import PrinterCallback, TrainerCallback
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
@@ -218,7 +218,7 @@ def _trainer(
         disable_tqdm=not sys.stderr.isatty(),
         dataloader_pin_memory=on_gpu,
     )
-    return AnswerTrainer(
+    trainer = AnswerTrainer(
         model=model,
         args=config,
         train_dataset=Dataset.from_list(rows),
@@ -226,6 +226,8 @@ def _trainer(
         processing_class=tokenizer,
         callbacks=[Report()],
     )
+    trainer.remove_callback(PrinterCallback)  # Report says the same in one line
+    return trainer
 
 
 def _resume(trainer: Any, work: Path) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from chapter_assets.chapters.chapterlist import Chapter
 
-
 _TIME_STAMP = re.compile(r"\b\d{1,2}:\d{2}\b")
 
 
@@ -47,8 +46,8 @@ def snap(chapters: Sequence[Chapter], starts: Sequence[float]) -> tuple[dict[int
 def unfit_titles(chapters: Sequence[Chapter], max_words: int = 15) -> dict[int, str]:
     """Index of each chapter whose title teaches nothing, with the reason; its boundary may still be learned.
 
-    Reasons: `title_too_long` (over `max_words`: a sentence or a lyric, not a title), `title_without_letters`
-    (numbers, times, emoji), `title_is_link`, `title_with_time` (a time stamp left in it), `title_repeated` (twice in one list).
+    Reasons: `title_too_long` (over `max_words`: a sentence or a lyric), `title_without_letters` (numbers,
+    emoji), `title_is_link`, `title_with_time` (a stamp left in it), `title_repeated` (twice in one list).
     """
     found: dict[int, str] = {}
     seen: set[str] = set()

@@ -1,0 +1,149 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chapter_assets.inference.engine import TransformersEngine
+from chapter_assets.inference.titlers import (
+    MOST_TITLE_WORDS,
+    LexicalTitler,
+    ModelTitler,
+    chapter_segments,
+    extractive_title,
+    tidy_title,
+)
+from chapter_assets.windows.prompts import PromptBuilder
+from chapter_assets_tests.made_up import transcript
+
+
+@pytest.mark.parametrize(
+    ("raw", "title"),
+    [
+        ("Kneading the dough", "Kneading the dough"),
+        ("  Kneading\tthe   dough \n", "Kneading the dough"),
+        ("Title: Kneading", "Kneading"),
+        ("The title is: Kneading", "Kneading"),
+        ("Chapter title: Kneading", "Kneading"),
+        ("Here is the title: Kneading", "Kneading"),
+        ("Sure! Here is a title: Kneading", "Kneading"),
+        ('"Kneading"', "Kneading"),
+        ("“Kneading”", "Kneading"),
+        ("**Kneading**", "Kneading"),
+        ("# Kneading", "Kneading"),
+        ("- Kneading", "Kneading"),
+        ("00:01:05 Kneading", "Kneading"),
+        ("[1:05] - Kneading", "Kneading"),
+        ("Kneading (01:05)", "Kneading"),
+        ("Kneading.", "Kneading"),
+        ("Kneading, part 2:", "Kneading, part 2"),
+        ("What is gluten?", "What is gluten?"),
+        ("\n\n  Kneading\nIn this chapter the dough is kneaded.", "Kneading"),
+        ("Kneading\x00\x07 the\u202edough\u200b", "Kneading thedough"),
+        ("Kneading\u2028the dough", "Kneading"),
+        ("00:01:05", ""),
+        ("", ""),
+        (" \n\t\n", ""),
+        ("Title:", ""),
+        ("…", "…"),
+        ("«Введение»", "«Введение»"),
+    ],
+)
+def test_a_title_is_freed_of_all_that_is_put_around_it(raw: str, title: str) -> None:
+    assert tidy_title(raw) == title
+
+
+@pytest.mark.xfail(strict=True, reason="only the first line is looked at, though a preamble can fill it")
+@pytest.mark.parametrize("raw", ["Here is the title:\nKneading", "Sure! Here is a title:\n\nKneading", "00:01:05\nKneading"])
+def test_a_title_on_the_line_after_the_preamble_is_found(raw: str) -> None:
+    assert tidy_title(raw) == "Kneading"
+
+
+@pytest.mark.xfail(strict=True, reason="after `Sure,` all up to a colon goes, and everything when there is none")
+@pytest.mark.parametrize("raw", ["Sure, why not", "Sure. The one thing that works"])
+def test_a_title_that_begins_like_a_preamble_stays(raw: str) -> None:
+    assert tidy_title(raw) == raw
+
+
+@pytest.mark.xfail(strict=True, reason="full stops go after quotes, and are not looked for before them")
+def test_a_full_stop_after_the_closing_quote_does_not_keep_the_quote() -> None:
+    assert tidy_title('"Kneading".') == "Kneading"
+
+
+@given(st.text())
+def test_whatever_a_model_says_becomes_one_short_line(raw: str) -> None:
+    title = tidy_title(raw)
+    assert title == " ".join(title.split())
+    assert len(title.split()) <= MOST_TITLE_WORDS
+    assert len(title.splitlines()) <= 1
+
+
+def test_a_chapters_text_goes_from_its_start_to_the_next_one() -> None:
+    video = transcript([0, 10, 20, 30, 40], ["a", "b", "c", "d", "e"])
+    parts = [[s.text for s in segments] for segments in chapter_segments(video, [1, 2, 4])]
+    assert parts == [["b"], ["c", "d"], ["e"]]
+
+
+@pytest.mark.parametrize("text", ["今日は 料理の話です", "one two three four five six seven", "  spaced\n out ", "🎵"])
+def test_an_extractive_title_is_the_first_six_words(text: str) -> None:
+    assert extractive_title(text) == " ".join(text.split()[:6])
+    assert extractive_title("") == "…"
+
+
+@pytest.mark.xfail(strict=True, reason="words are counted, and a text in Japanese or Chinese has none: it is one title")
+def test_a_text_without_spaces_does_not_become_one_endless_title() -> None:
+    assert len(extractive_title("今日はいい天気ですね" * 50)) <= 100
+    (title,) = LexicalTitler().titles(transcript([0], ["今日はいい天気ですね" * 50]), [0])
+    assert len(title) <= 100
+    assert len(tidy_title("今日はいい天気ですね" * 50)) <= 100
+
+
+def lexical(*texts: str) -> list[str]:
+    return LexicalTitler().titles(transcript([10.0 * i for i in range(len(texts))], texts), list(range(len(texts))))
+
+
+def test_a_lexical_title_says_what_sets_the_chapter_apart() -> None:
+    titles = lexical(
+        "today flour and water, then more flour and water, all flour and water",
+        "today the oven gets hot, the oven needs steam, a hot oven",
+        "today we eat",
+    )
+    assert "flour" in titles[0].lower()
+    assert "oven" in titles[1].lower()
+    assert not any("today" in title.lower() for title in titles[:2])
+
+
+def test_a_text_of_stop_words_alone_is_titled_with_its_first_words() -> None:
+    assert lexical("the and of it is to be", "to be or not") == ["the and of it is to", "to be or not"]
+    assert lexical("the and of", "dogs bark at dogs")[0] == "the and of"
+    assert lexical("🎵🎵", "♪") == ["🎵🎵", "♪"]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("هذا الفصل الأول عن السياسة والسياسة", "والآن نتحدث عن الاقتصاد العالمي"),
+        ("今日は天気がいいですね。散歩しましょう。", "次は料理の話です。"),
+        ("Сегодня говорим о машинах и двигателях", "А теперь о кошках и собаках"),
+    ],
+    ids=["arabic", "japanese", "cyrillic"],
+)
+def test_other_scripts_are_titled_with_words_of_their_own(texts: tuple[str, str]) -> None:
+    for title, text in zip(lexical(*texts), texts, strict=True):
+        assert title
+        assert all(word in text.casefold() for word in title.casefold().split())
+
+
+@pytest.mark.xfail(strict=True, reason="the vowel signs of Hindi are no word characters to scikit-learn's pattern")
+def test_words_with_vowel_signs_stay_whole() -> None:
+    texts = ("हिन्दी में अध्याय का शीर्षक", "दूसरा विषय खेल")
+    for title, text in zip(lexical(*texts), texts, strict=True):
+        assert set(title.split()) <= set(text.split())
+
+
+def test_the_model_is_asked_chapter_by_chapter_with_the_titles_it_wrote_before(tiny_engine: TransformersEngine) -> None:
+    builder = PromptBuilder(tiny_engine.tokenizer, timed=False)
+    video = transcript([0, 10, 20, 30])
+    titles = ModelTitler(tiny_engine, builder).titles(video, [0, 2])
+    lines = builder.lines(video.segments)
+    first = tiny_engine.write(builder.title_request(video.title, lines[:2], []), 24)
+    earlier = [t for t in [tidy_title(first)] if t]
+    assert titles == [first, tiny_engine.write(builder.title_request(video.title, lines[2:], earlier), 24)]

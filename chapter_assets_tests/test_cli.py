@@ -1,0 +1,64 @@
+"""The command, as a person runs it: in a process of its own."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chapter_assets_tests.shell import SAMPLE, Shell
+
+@pytest.fixture
+def shell(tmp_path: Path, tiny_model: Path) -> Shell:
+    return Shell(tmp_path, tiny_model)
+
+
+def test_a_perfect_prediction_scores_100_and_a_missing_one_counts_as_0_only_in_all(
+    shell: Shell, tmp_path: Path
+) -> None:
+    gold = {v: {"duration": 100, "chapters": {"0": "a", "30": "b", "70": "c"}} for v in ("one", "two")}
+    (tmp_path / "gold.json").write_text(json.dumps(gold))
+    (tmp_path / "pred.json").write_text(json.dumps({"one": gold["one"]}))
+    figures = json.loads(shell("evaluate", "--gold", "gold.json", "--pred", "pred.json", "--json").stdout)
+    assert figures["f1"] == pytest.approx(100)
+    assert figures["f1_all"] == pytest.approx(50)
+
+
+def test_predict_gives_the_same_lists_whatever_the_answers_in_the_chapters_file(shell: Shell, tmp_path: Path) -> None:
+    chapters = json.loads((SAMPLE / "chapters.json").read_text())
+    for video in chapters.values():
+        video["chapters"], video["description"] = {"1": "something else"}, "something else"
+    (tmp_path / "blind.json").write_text(json.dumps(chapters))
+    asrs = str(SAMPLE / "asrs.json")
+    baseline = ("--baseline", "three_equal")
+    shell("predict", "--chapters", str(SAMPLE / "chapters.json"), "--asrs", asrs, "--out", "a.json", *baseline)
+    said = shell("predict", "--chapters", "blind.json", "--asrs", asrs, "--out", "b.json", *baseline).stderr
+    assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
+    assert "39 in" in said
+    assert "36 predicted" in said
+    assert sum(int(part.split()[0]) for part in said.split(": ", 1)[1].split(", ")[1:]) == 39
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("predict", "--chapters", "no.json", "--asrs", "no.json", "--out", "x.json"), "no finished finetune"),
+        (("predict", "--chapters", "no.json", "--asrs", "no.json", "--out", "x.json", "--baseline", "luck"), "luck"),
+        (("evaluate", "--gold", "no.json", "--pred", "no.json"), "no.json"),
+        (("register", "nowhere"), "chapter-assets fetch nowhere"),
+        (("register",), "There is no shard"),
+        (("run", "--set", "rank=3"), "no knob of the recipe"),
+        (("run", "--set", "epochs=-1"), "epochs"),
+        (("run", "--corpus", "nowhere"), "There is no folder"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_to_do_and_no_traceback(shell: Shell, args: tuple[str, ...], said: str) -> None:
+    done = shell(*args, ok=False)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_teaches_every_command(shell: Shell) -> None:
+    said = shell("--help").stdout
+    for command in ("register", "fetch", "status", "run", "evaluate", "predict"):
+        assert command in said
+        assert "Usage" in shell(command, "--help").stdout
