@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from chapter_assets.errors import ChapterAssetsError, InputError
 from chapter_assets.settings import Settings
@@ -144,8 +145,6 @@ def run(
 
 
 def _recipe(pairs: list[str]) -> Any:
-    from pydantic import ValidationError
-
     from chapter_assets.training.recipe import Recipe
 
     values = {}
@@ -223,6 +222,11 @@ def main() -> None:
     """Run the command; an error that a person can mend is printed without a traceback."""
     try:
         app()
+    except ValidationError as error:  # of the settings
+        wrong = error.errors()[0]
+        name = f"CHAPTER_ASSETS_{'_'.join(map(str, wrong['loc'])).upper()}"
+        typer.echo(f"Error: {name}={wrong['input']!r}: {wrong['msg']}\nCorrect it in the environment or .env", err=True)
+        sys.exit(2)
     except ChapterAssetsError as error:
         width = shutil.get_terminal_size().columns
         typer.echo(f"{typer.style('Error', fg='red')}: {error.problem}\n{error.remedy}"[: 40 * width], err=True)

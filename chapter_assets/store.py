@@ -8,6 +8,7 @@ artifact or the new one, never a part.
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -146,6 +148,11 @@ class Artifact:
         """The Parquet file `<name>.parquet` of this artifact."""
         return pq.read_table(self.folder / f"{name}.parquet")
 
+    def head(self, name: str, rows: int = 5) -> pa.Table:
+        """The first rows of that file, without reading the rest."""
+        file = pq.ParquetFile(self.folder / f"{name}.parquet")
+        return pa.Table.from_batches(islice(file.iter_batches(batch_size=rows), 1), file.schema_arrow)
+
 
 class Store:
     """The artifacts under one root folder."""
@@ -211,8 +218,6 @@ class Store:
         }
         name = f"{draft.version[:16]}-{secrets.token_hex(3)}"
         draft.folder.chmod(0o755)
-        draft.folder.rename(place / name)
-        before = self._pointer(place)
         pointer = {
             "schema_version": SCHEMA_VERSION,
             "version": draft.version,
@@ -222,17 +227,27 @@ class Store:
             "details": draft.details,
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        write_json(place / "current.json", pointer)
-        keep = {name, (before or {}).get("folder")}  # a reader may still be inside the one before
-        for old in place.iterdir():
-            if old.is_dir() and re.fullmatch(r"[0-9a-f]{16}-[0-9a-f]{6}", old.name) and old.name not in keep:
-                shutil.rmtree(old, ignore_errors=True)
+        with (place / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed: two runs may publish one partition
+            try:
+                before = (self._pointer(place) or {}).get("folder")
+            except StoreError:
+                before = None
+            draft.folder.rename(place / name)
+            write_json(place / "current.json", pointer)
+            for old in place.iterdir():  # a reader may still be inside the one before
+                if re.fullmatch(r"[0-9a-f]{16}-[0-9a-f]{6}", old.name) and old.name not in (name, before):
+                    shutil.rmtree(old, ignore_errors=True)
 
     def _pointer(self, place: Path) -> dict[str, Any] | None:
         try:
             pointer: dict[str, Any] = json.loads((place / "current.json").read_text())
         except FileNotFoundError:
             return None
+        except ValueError as error:
+            raise StoreError(
+                f"{place / 'current.json'} is damaged: {error}", "Delete it, and materialize that partition again"
+            ) from error
         return pointer
 
     def exists(self, asset: str, partition: str | None) -> bool:
@@ -248,15 +263,17 @@ class Store:
         """The partitions with a finished artifact, sorted."""
         return sorted(path.parent.name for path in (self.root / asset).glob("*/current.json"))
 
+    def newest(self, asset: str) -> str | None:
+        """The partition whose artifact was made last."""
+        pointers = {key: self._pointer(self.place(asset, key)) or {} for key in self.partitions(asset)}
+        return max(pointers, key=lambda key: (pointers[key].get("created_at", ""), key), default=None)
+
     def read(self, asset: str, partition: str | None) -> Artifact:
         """The current artifact; StoreError when it was never made or is not whole."""
         place = self.place(asset, partition)
         what = f"{asset} {partition}" if partition else asset
         remedy = f"Materialize {what} (again)"
-        try:
-            pointer = self._pointer(place)
-        except ValueError as error:
-            raise StoreError(f"{place / 'current.json'} is damaged: {error}", remedy) from error
+        pointer = self._pointer(place)
         if pointer is None:
             raise StoreError(f"{what} was never made: there is no {place / 'current.json'}", remedy)
         folder = place / pointer["folder"]

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from chapter_assets.chapters.chapterlist import Chapter
 from chapter_assets.transcripts.segments import Segment, Transcript
 
-_WORDS = (
-    "so now we take the engine out and look at every bolt because last week nobody knew why it would not start "
-    "and then my grandmother said that bread needs time water salt and flour but never sugar"
-).split()
+_TALK = """
+so now we take the engine out and look at every bolt because last week nobody knew why it would not start and then my
+grandmother said that bread needs time water salt and flour but never sugar
+"""
 
 
 def chatter(rng: random.Random, words: int) -> str:
-    return " ".join(rng.choice(_WORDS) for _ in range(words))
+    return " ".join(rng.choices(_TALK.split(), k=words))
 
 
 def transcript(

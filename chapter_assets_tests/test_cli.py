@@ -7,6 +7,7 @@ import pytest
 
 from chapter_assets_tests.shell import SAMPLE, Shell
 
+
 @pytest.fixture
 def shell(tmp_path: Path, tiny_model: Path) -> Shell:
     return Shell(tmp_path, tiny_model)

@@ -321,7 +321,11 @@ def test_json_hashes_do_not_depend_on_the_order_of_keys() -> None:
 
 
 @settings(max_examples=30)
-@given(st.recursive(st.none() | st.integers() | st.text("aü\n\"'"), lambda x: st.lists(x) | st.dictionaries(st.text("ab"), x)))
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text("aü\n\"'"), lambda x: st.lists(x) | st.dictionaries(st.text("ab"), x)
+    )
+)
 def test_json_hashes_tell_values_apart(value: object) -> None:
     assert json.loads(canonical_json(value)) == value
 

@@ -24,9 +24,9 @@ from chapter_assets.inference.base_models import fast_dtype, find_base_model, lo
 from chapter_assets.inference.choosers import equal_starts, spaced_starts
 from chapter_assets.inference.decoder import decode
 from chapter_assets.inference.engine import TransformersEngine
-from chapter_assets.inference.head import States, read_states
+from chapter_assets.inference.head import States, read_states, score_control
 from chapter_assets.settings import Settings
-from chapter_assets.training.boundaries import ReadVideo, fit_head
+from chapter_assets.training.boundaries import ReadVideo, fit_control, fit_head
 from chapter_assets.transcripts.segments import Segment, Transcript
 from chapter_assets.transcripts.vidchapters import JsonFile, parse_asr, parse_record
 from chapter_assets.windows.labels import snap
@@ -111,13 +111,15 @@ def judge(
         train = [v.read[way] for v, f in zip(videos, folds, strict=True) if f not in (fold, held)]
         if most is not None:
             train = [train[i] for i in np.random.default_rng(fold).permutation(len(train))[:most]]
-        fitted = fit_head(train, [v.read[way] for v, f in zip(videos, folds, strict=True) if f == held])
+        validation = [v.read[way] for v, f in zip(videos, folds, strict=True) if f == held]
+        fitted = None if control else fit_head(train, validation)
+        plain = fit_control(train, validation) if control else None
         for index in np.flatnonzero(folds == fold):
             read = videos[index].read[way]
             starts = [s.start for s in read.transcript.segments]
-            if control:
-                logits, priors = fitted.head.score_control(read.transcript), fitted.control_priors
-            else:
+            if plain is not None:
+                logits, priors = score_control(read.transcript, plain.weights), plain.priors
+            elif fitted is not None and read.states is not None:
                 logits, priors = fitted.head.score(read.transcript, read.states), fitted.priors
             chosen = decode(starts, list(logits), read.transcript.duration, priors)
             scores[index] = f1(videos[index], [starts[i] for i in chosen])

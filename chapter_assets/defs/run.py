@@ -10,7 +10,7 @@ from chapter_assets.errors import ChapterAssetsError, InputError
 from chapter_assets.settings import Settings
 from chapter_assets.store import Store, check_partition_key
 from chapter_assets.training.recipe import Recipe
-from chapter_assets.training.training_set import current_shards, manifest_of
+from chapter_assets.training.training_set import manifest_of
 from chapter_assets.training.windows_table import window_settings
 from chapter_assets.transcripts.corpus import ShardFiles, find_shard
 
@@ -33,11 +33,12 @@ def link_corpus(folder: Path, corpus_dir: Path) -> str:
 def finetune_key(instance: dg.DagsterInstance, settings: Settings, shard: str, recipe: Recipe) -> str:
     """The finetune that has just these windows and this recipe, finished or begun; else the next free number."""
     store = Store(settings.store_dir)
-    manifest = manifest_of(current_shards(store, [shard]), window_settings(settings))
+    manifest = manifest_of(store, [shard], window_settings(settings))
+    wanted = recipe.learned()
     known = sorted(instance.get_dynamic_partitions("finetune"))
     for key in known:
         set_details, adapter = store.details("training_set", key), store.details("lora_adapter", key)
-        if set_details.get("manifest", manifest) == manifest and adapter.get("recipe", dict(recipe)) == dict(recipe):
+        if set_details.get("manifest", manifest) == manifest and adapter.get("recipe", wanted) == wanted:
             return key
     numbers = [int(key[3:]) for key in known if key.startswith("ft-") and key[3:].isdigit()]
     return f"ft-{max(numbers, default=0) + 1:04d}"

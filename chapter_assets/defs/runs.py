@@ -30,7 +30,8 @@ def _is_dead(tag: str) -> bool:
     if host != socket.gethostname():
         return False
     with suppress(psutil.NoSuchProcess):
-        return abs(psutil.Process(int(pid)).create_time() - float(created)) > 2
+        process = psutil.Process(int(pid))
+        return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - float(created)) > 2
     return True
 
 
@@ -40,7 +41,8 @@ def release_dead_runs(instance: dg.DagsterInstance, but: str | None = None) -> l
     in_progress = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
     for run in instance.get_runs(in_progress):
         if run.run_id != but and _TAG in run.tags and _is_dead(run.tags[_TAG]):
-            instance.report_run_failed(run, "Its process is gone (killed, or the machine went down)")
+            # Slots first: killed in between, this still finds the run in progress the next time.
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            instance.report_run_failed(run, "Its process is gone (killed, or the machine went down)")
             released.append(run.run_id)
     return released

@@ -7,10 +7,9 @@ from pathlib import Path
 from chapter_assets.chapters.chapterlist import Chapter
 from chapter_assets.chapters.vidchapters_json import write_videos
 from chapter_assets.errors import InputError
-from chapter_assets.evaluation.baselines import guess
+from chapter_assets.evaluation.baselines import guess, guesses
 from chapter_assets.evaluation.predictions import zero_shot_predictor
 from chapter_assets.inference.adapters import load_adapter
-from chapter_assets.inference.choosers import equal_starts, spaced_starts
 from chapter_assets.settings import Settings
 from chapter_assets.store import Store
 from chapter_assets.transcripts.segments import Transcript
@@ -24,13 +23,13 @@ def default_finetune(store: Store) -> str:
     champion = store.details("champion", None).get("finetune")
     if champion:
         return str(champion)
-    finished = store.partitions("eval_report")
-    if not finished:
+    newest = store.newest("eval_report")
+    if newest is None:
         raise InputError(
             "There is no finished finetune to predict with",
             "Run `make demo`, or give --adapter FOLDER or --baseline NAME",
         )
-    return finished[-1]
+    return newest
 
 
 def find_system(settings: Settings, adapter: Path | None, baseline: str | None, finetune: str | None) -> Predict:
@@ -40,31 +39,22 @@ def find_system(settings: Settings, adapter: Path | None, baseline: str | None, 
     if adapter is None:
         store = Store(settings.store_dir)
         adapter = store.read("lora_adapter", finetune or default_finetune(store)).folder
-    loaded = load_adapter(adapter, settings.base_models_dir, settings.window_tokens, settings.window_overlap)
+    loaded = load_adapter(adapter, settings.base_models_dir)
     return lambda transcript: loaded.predictor.predict(transcript).chapters
 
 
 def _baseline(settings: Settings, name: str) -> Predict:
     kind, _, argument = name.partition(":")
-    if name == "one_chapter":
-        return lambda t: guess(t, [0.0])
-    if name == "three_equal":
-        return lambda t: guess(t, equal_starts(t.duration, 3))
-    if kind == "equal_spacing" and argument.replace(".", "", 1).isdigit() and float(argument) >= 1:
-        return lambda t: guess(t, spaced_starts(t.duration, float(argument)))
+    every = float(argument) if argument.replace(".", "", 1).isdigit() else 0.0
+    if kind in (simple := guesses(every)) and (kind == "equal_spacing") == (every >= 1):
+        return lambda t: guess(t, simple[kind](t.duration))
     if name == "base_zero_shot":
         zero_shot = zero_shot_predictor(settings)
         return lambda t: zero_shot.predict(t).chapters
     if name == "control":
         store = Store(settings.store_dir)
         folder = store.read("lora_adapter", default_finetune(store)).folder
-        control = load_adapter(
-            folder, settings.base_models_dir, settings.window_tokens, settings.window_overlap
-        ).control
-        if control is None:
-            raise InputError(
-                f"The adapter {folder} has no text-free control", "Finetune with the boundary_head chooser"
-            )
+        control = load_adapter(folder, settings.base_models_dir).control
         return lambda t: control.predict(t).chapters
     raise InputError(
         f"Unknown baseline {name!r}",
@@ -113,6 +103,8 @@ def predict_files(
     on_progress: Callable[[int], None],
 ) -> Counter[str]:
     """Predict every video that has a transcript and write `out`; returns in, predicted, and refused by reason."""
+    if out.is_dir():
+        raise InputError(f"{out} is a folder", "Give the name of a file to --out")
     if not out.parent.is_dir():
         raise InputError(f"There is no folder {out.parent} to write {out.name} into", "Make it, or give another --out")
     counts: Counter[str] = Counter()

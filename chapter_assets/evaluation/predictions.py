@@ -1,6 +1,7 @@
 """The predictions of every system on the judged videos of a training set, one row each, resumable."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from chapter_assets.chapters.chapterlist import Chapter
-from chapter_assets.evaluation.baselines import best_spacing, guesses
+from chapter_assets.evaluation.baselines import Times, best_spacing, guess, guesses
 from chapter_assets.inference.adapters import load_adapter
 from chapter_assets.inference.base_models import find_base_model
 from chapter_assets.inference.choosers import GenerateChooser
@@ -76,7 +77,7 @@ def predict_all(
         for t in read_transcripts(training_set.table("videos"), training_set.table("transcripts"))
         if videos[t.video_id]["split"] == "gate"
     ]
-    spacing = best_spacing(judged_gold(training_set, "validation") or judged_gold(training_set, "gate"))
+    spacing = best_spacing(judged_gold(training_set, "validation"))
     rows: list[dict[str, Any]] = []
     journal = work / "predictions.jsonl"
     done = {(row["system"], row["video_id"]): row for row in _read_journal(journal)}
@@ -99,16 +100,20 @@ def _systems(
 ) -> Iterator[tuple[str, Callable[[Transcript], Prediction]]]:
     """Each system's name and how it predicts; a model is loaded when its turn comes, and let go after it."""
 
-    def guessing(system: str) -> Callable[[Transcript], Prediction]:
-        return lambda t: Prediction(t.video_id, guesses(spacing, t)[system], None, "", True, [], 0.0)
+    def guessing(times: Times) -> Callable[[Transcript], Prediction]:
+        def predict(transcript: Transcript) -> Prediction:
+            began = time.perf_counter()
+            chapters = guess(transcript, times(transcript.duration))
+            return Prediction(transcript.video_id, chapters, None, "", True, [], time.perf_counter() - began)
 
-    for system in ("one_chapter", "three_equal", "equal_spacing"):
-        yield system, guessing(system)
+        return predict
+
+    for system, times in guesses(spacing).items():
+        yield system, guessing(times)
     if zero_shot:
         yield "base_zero_shot", zero_shot_predictor(settings).predict
-    loaded = load_adapter(adapter, settings.base_models_dir, settings.window_tokens, settings.window_overlap)
-    if loaded.control is not None:
-        yield "control", loaded.control.predict
+    loaded = load_adapter(adapter, settings.base_models_dir)
+    yield "control", loaded.control.predict
     yield "finetuned", loaded.predictor.predict
 
 

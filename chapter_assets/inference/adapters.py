@@ -1,6 +1,7 @@
 """An adapter's folder: the PEFT files, and beside them what choosing and decoding need to know."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,50 +15,60 @@ from chapter_assets.inference.predictor import Predictor
 from chapter_assets.inference.titlers import LexicalTitler, ModelTitler
 from chapter_assets.windows.prompts import PromptBuilder
 
-_CHOOSER_FILE = "chooser.json"
+CHOOSER_FILE = "chooser.json"
 _HEAD_FILE = "boundary_head.safetensors"
 
 
 def write_chooser(
-    folder: Path, base: BaseModel, prompt: str, head: BoundaryHead | None, priors: Priors, control: Priors
+    folder: Path,
+    base: BaseModel,
+    prompt: str,
+    window: tuple[int, float],
+    head: BoundaryHead | None,
+    priors: Priors,
+    control: Sequence[float],
+    control_priors: Priors,
 ) -> None:
     """Write what `load_adapter` needs beyond the PEFT files; `prompt` is the prompt builder's fingerprint.
 
-    `priors` belong to the head's scores, `control` to those of its text-free control. Without a head, the adapter
-    writes time stamps itself.
+    `window`: token budget and overlap. `priors` belong to the head's scores, `control_priors` to those of the
+    text-free control with the weights `control`. Without a head, the adapter writes time stamps itself.
     """
     value = {
         "schema_version": 1,
         "method": "generate" if head is None else "boundary_head",
         "priors": asdict(priors),
-        "control_priors": asdict(control),
+        "control": list(control),
+        "control_priors": asdict(control_priors),
         "base_model": {"name": base.name, "hash": base.hash},
         "prompt": prompt,
+        "window_tokens": window[0],
+        "window_overlap": window[1],
     }
     if head is not None:
         head.save(folder / _HEAD_FILE)
-    (folder / _CHOOSER_FILE).write_text(json.dumps(value, indent=1, sort_keys=True))
+    (folder / CHOOSER_FILE).write_text(json.dumps(value, indent=1, sort_keys=True))
 
 
 @dataclass(frozen=True)
 class LoadedAdapter:
-    """A finetuned model ready to predict; `control` is the same without the words (None for `generate`)."""
+    """A finetuned model ready to predict; `control` is a head fitted the same way without the words."""
 
     predictor: Predictor
-    control: Predictor | None
+    control: Predictor
 
 
-def load_adapter(folder: Path, base_models: Path, budget: int, overlap: float) -> LoadedAdapter:
+def load_adapter(folder: Path, base_models: Path) -> LoadedAdapter:
     """Load the adapter in `folder` on its base model (LoRA merged into the weights).
 
     `base_models` is where converted base models are kept. Raises InputError when the folder is no adapter of ours,
     or was made with another base model or prompt than this installation has.
     """
     try:
-        about = json.loads((folder / _CHOOSER_FILE).read_text())
+        about = json.loads((folder / CHOOSER_FILE).read_text())
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{folder} is not an adapter of this project: {_CHOOSER_FILE} cannot be read ({error})",
+            f"{folder} is not an adapter of this project: {CHOOSER_FILE} cannot be read ({error})",
             "Give the folder that lora_adapter wrote",
         ) from error
     import torch
@@ -79,9 +90,10 @@ def load_adapter(folder: Path, base_models: Path, budget: int, overlap: float) -
         )
     merged = PeftModel.from_pretrained(load_causal_lm(base, torch.float32), folder).merge_and_unload()
     engine = TransformersEngine(merged.to(fast_dtype()), tokenizer)
+    budget, overlap = about["window_tokens"], about["window_overlap"]
+    control = Predictor(PositionChooser(about["control"], Priors(**about["control_priors"])), LexicalTitler())
     if writes_times:
-        return LoadedAdapter(Predictor(GenerateChooser(engine, builder, budget, overlap), LexicalTitler()), None)
+        return LoadedAdapter(Predictor(GenerateChooser(engine, builder, budget, overlap), LexicalTitler()), control)
     head = BoundaryHead.load(folder / _HEAD_FILE)
     chooser = HeadChooser(engine, head, builder, budget, overlap, Priors(**about["priors"]))
-    control = PositionChooser(head, Priors(**about["control_priors"]))
-    return LoadedAdapter(Predictor(chooser, ModelTitler(engine, builder)), Predictor(control, LexicalTitler()))
+    return LoadedAdapter(Predictor(chooser, ModelTitler(engine, builder)), control)

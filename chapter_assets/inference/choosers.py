@@ -1,5 +1,6 @@
 """Choosers find where chapters start: each gives a score per segment, or a list of its own making."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,12 +10,12 @@ from numpy.typing import NDArray
 from chapter_assets.chapters.timecodes import parse_time
 from chapter_assets.inference.decoder import Priors, Wishes, decode
 from chapter_assets.inference.engine import Engine
-from chapter_assets.inference.head import BoundaryHead, read_states
+from chapter_assets.inference.head import BoundaryHead, read_states, score_control
 from chapter_assets.transcripts.segments import Transcript
 from chapter_assets.windows.build import WindowedTranscript, cut_transcript
 from chapter_assets.windows.cutting import most_central
 from chapter_assets.windows.labels import nearest_start
-from chapter_assets.windows.prompts import PromptBuilder, parse_timed_lines
+from chapter_assets.windows.prompts import NO_CHAPTER, PromptBuilder, parse_timed_lines
 
 
 @dataclass(frozen=True)
@@ -73,18 +74,18 @@ class HeadChooser(ScoringChooser):
 class PositionChooser(ScoringChooser):
     """The text-free control: a head fitted the same way on everything but the words."""
 
-    def __init__(self, head: BoundaryHead, priors: Priors) -> None:
+    def __init__(self, control: Sequence[float], priors: Priors) -> None:
         super().__init__(priors)
-        self.head = head
+        self.control = control
 
     def scores(self, transcript: Transcript) -> NDArray[np.float64]:
-        return self.head.score_control(transcript)
+        return score_control(transcript, self.control)
 
 
 class GenerateChooser:
     """The language model writes time stamps and titles as text, which are mapped to segment starts."""
 
-    MOST_TOKENS = 128  # nine lines or so: a window is five minutes of speech
+    ANSWER_SHARE = 8  # an answer may take an eighth of the window: nine lines in five minutes of speech
 
     def __init__(self, engine: Engine, builder: PromptBuilder, budget: int, overlap: float) -> None:
         if not builder.timed:
@@ -107,17 +108,19 @@ class GenerateChooser:
                     titles.setdefault(index, title)
         starts = sorted(titles)
         if not starts:
-            valid, starts = False, [0]
+            starts = [0]  # no chapter but the whole
         return Choice(starts, None, titles, "\n---\n".join(answers), valid)
 
     def _ask(self, transcript: Transcript, windowed: WindowedTranscript, segments: range) -> str:
         lines = windowed.lines[segments.start : segments.stop]
         prompt = self.builder.window(transcript.title, lines, segments.start)
-        return self.engine.write(prompt.ids, min(self.MOST_TOKENS, max(self.budget - len(prompt.ids), 16)))
+        return self.engine.write(prompt.ids, max(self.budget // self.ANSWER_SHARE, 16))
 
     @staticmethod
     def _map(answer: str, transcript: Transcript, segments: range) -> tuple[dict[int, str], bool]:
         """Segment -> title, and whether the answer was a valid list as it stood."""
+        if answer.strip() == NO_CHAPTER:
+            return {}, True
         pairs, other = parse_timed_lines(answer)
         starts = [transcript.segments[i].start for i in segments]
         last = transcript.segments[segments.stop - 1].end
@@ -126,10 +129,11 @@ class GenerateChooser:
         before = -1.0
         for code, title in pairs:
             time = parse_time(code)
-            clean = clean and before < time <= last
+            index = nearest_start(starts, time) if starts[0] - 1 <= time <= last else None
+            fresh = index is not None and segments.start + index not in found
+            clean = clean and before < time and fresh
             before = time
-            index = nearest_start(starts, time) if time <= last else None
-            if index is not None and segments.start + index not in found:
+            if index is not None and fresh:
                 found[segments.start + index] = title
         return found, clean
 

@@ -6,6 +6,7 @@ in how alike the text before and after the segment is (its cohesion). Middle blo
 and a linear head on frozen states beat a LoRA trained through a head (benchmarks/quality).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -75,16 +76,15 @@ def _cosine(a: Floats, b: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class BoundaryHead:
-    """Weights of the whole head and of its text-free control; all float32 arrays.
+    """The weights of the head; all float32 arrays.
 
     `centre`, `width` (hidden,) standardize the mean states before their cohesion is taken. `weights`: one each for
-    position features, cohesion, mean and last states, then the bias. `control`: position features, then the bias.
+    position features, cohesion, mean and last states, then the bias.
     """
 
     centre: Floats
     width: Floats
     weights: Floats
-    control: Floats
 
     def inputs(self, transcript: Transcript, states: States) -> Floats:
         """What the whole head weighs: shape (segments, features)."""
@@ -93,11 +93,6 @@ class BoundaryHead:
     def score(self, transcript: Transcript, states: States) -> NDArray[np.float64]:
         """Logit that a chapter starts at each segment."""
         return (self.inputs(transcript, states) @ self.weights[:-1] + self.weights[-1]).astype(np.float64)
-
-    def score_control(self, transcript: Transcript) -> NDArray[np.float64]:
-        """The same without the words."""
-        positions = position_features(transcript.segments, transcript.duration)
-        return (positions @ self.control[:-1] + self.control[-1]).astype(np.float64)
 
     def save(self, path: Path) -> None:
         """Write the weights as safetensors."""
@@ -118,3 +113,9 @@ def head_inputs(transcript: Transcript, states: States, centre: Floats, width: F
     standard = (states.mean - centre) / width
     positions = position_features(transcript.segments, transcript.duration)
     return np.concatenate([positions, cohesion(standard), states.mean, states.last], axis=1)
+
+
+def score_control(transcript: Transcript, control: Sequence[float]) -> NDArray[np.float64]:
+    """Logits of the text-free control: `control` weighs the position features, then comes the bias."""
+    positions = position_features(transcript.segments, transcript.duration).astype(np.float64)
+    return positions @ np.asarray(control[:-1]) + control[-1]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from chapter_assets.chapters.chapterlist import Chapter, problems
 from chapter_assets.inference.choosers import Choice, Chooser
 from chapter_assets.inference.decoder import Wishes
-from chapter_assets.inference.titlers import Titler, chapter_segments, extractive_title, tidy_title
+from chapter_assets.inference.titlers import LexicalTitler, Titler, is_said, tidy_title
 from chapter_assets.transcripts.segments import Transcript
 
 
@@ -39,12 +39,14 @@ class Predictor:
         choice = self.chooser.choose(transcript, wishes)
         starts = self._apart(transcript, choice.starts)
         raw_titles = self._titles(transcript, choice, starts)
+        lexical = LexicalTitler().titles(transcript, starts)
         repairs = [] if choice.valid else ["boundaries"]
-        chapters = []
-        for start, segments, raw in zip(starts, chapter_segments(transcript, starts), raw_titles, strict=True):
+        chapters: list[Chapter] = []
+        for start, raw, phrase in zip(starts, raw_titles, lexical, strict=True):
             title = tidy_title(raw)
-            if not any(c.isalnum() for c in title):
-                title = extractive_title(" ".join(s.text for s in segments))
+            said = [c.title for c in chapters]
+            if not any(c.isalnum() for c in title) or (len(starts) > 1 and is_said(title, transcript.title, said)):
+                title = phrase
             if title != raw.strip():
                 repairs.append(f"title at {transcript.segments[start].start:.0f} s: {raw[:60]!r}")
             chapters.append(Chapter(float(int(transcript.segments[start].start)), title))

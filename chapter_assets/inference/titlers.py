@@ -48,10 +48,21 @@ class ModelTitler:
     def titles(self, transcript: Transcript, starts: Sequence[int]) -> list[str]:
         raw: list[str] = []
         for segments in chapter_segments(transcript, starts):
+            lines = self.builder.lines(segments)
             earlier = [t for t in map(tidy_title, raw) if t]
-            ids = self.builder.title_request(transcript.title, self.builder.lines(segments), earlier)
-            raw.append(self.engine.write(ids, MOST_TITLE_TOKENS))
+            answer = self._ask(transcript.title, lines, earlier)
+            if is_said(tidy_title(answer), transcript.title, earlier):  # small models copy what stands in the prompt
+                answer = self._ask("", lines, [])
+            raw.append(answer)
         return raw
+
+    def _ask(self, video_title: str, lines: Sequence[list[int]], earlier: Sequence[str]) -> str:
+        return self.engine.write(self.builder.title_request(video_title, lines, earlier), MOST_TITLE_TOKENS)
+
+
+def is_said(title: str, video_title: str, earlier: Sequence[str]) -> bool:
+    """Whether a chapter's title only repeats the video's or an earlier chapter's."""
+    return title.casefold() in {t.casefold().strip() for t in (video_title, *earlier)}
 
 
 class LexicalTitler:

@@ -7,12 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chapter_assets.inference.decoder import Priors, fit_priors
-from chapter_assets.inference.engine import Engine
-from chapter_assets.inference.head import BoundaryHead, Floats, States, head_inputs, read_states
+from chapter_assets.inference.head import BoundaryHead, Floats, States, head_inputs, score_control
 from chapter_assets.training.examples import by_video, whole_video
 from chapter_assets.transcripts.segments import Transcript
 from chapter_assets.windows.features import position_features
-from chapter_assets.windows.prompts import PromptBuilder
 from chapter_assets.windows.window import Window
 
 _COMPONENTS = 64  # of the states, by PCA: 32 and 128 were worse on 191 short videos and 11 podcasts
@@ -22,10 +20,10 @@ _STATE_SCALE = 0.3  # of the components against position and cohesion: how much 
 
 @dataclass(frozen=True)
 class ReadVideo:
-    """A video with what the model read of it, and which segments start a chapter (`seen`: anyone looked)."""
+    """A video, what the model read of it (if it did), and which segments start a chapter (`seen`: anyone looked)."""
 
     transcript: Transcript
-    states: States
+    states: States | None
     starts_chapter: NDArray[np.bool_]
     seen: NDArray[np.bool_]
     weight: float
@@ -33,51 +31,53 @@ class ReadVideo:
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A head, the decoder's priors for it and for its control, and the validation losses (nats a segment)."""
+    """A head, the decoder's priors for its scores, and its loss on the judged videos (nats a segment)."""
 
     head: BoundaryHead
     priors: Priors
-    control_priors: Priors
-    losses: dict[str, float]
+    loss: float
+
+
+@dataclass(frozen=True)
+class FittedControl:
+    """The same for the text-free control: weights of the position features, then the bias."""
+
+    weights: list[float]
+    priors: Priors
+    loss: float
 
 
 def read_videos(
-    engine: Engine,
-    builder: PromptBuilder,
-    windows: Sequence[Window],
-    budget: int,
-    overlap: float,
-    note: Callable[[str], None],
+    windows: Sequence[Window], read: Callable[[Transcript], States] | None, note: Callable[[str], None]
 ) -> list[ReadVideo]:
-    """Let the model read each video of `windows`, the way it will when it serves."""
+    """The videos of `windows`; `read` is how the model reads one when it serves (None: nobody reads)."""
     groups = by_video(windows)
     found = []
     for number, group in enumerate(groups, start=1):
         segments = whole_video(group)
         plain = tuple(s.plain for s in segments)
         transcript = Transcript(group[0].video_id, group[0].title, group[0].duration, plain)
-        states = read_states(engine, builder, transcript, budget, overlap)
+        states = read(transcript) if read is not None else None
         labels = np.array([s.starts_chapter for s in segments])
         seen = np.array([s.seen for s in segments])
         found.append(ReadVideo(transcript, states, labels, seen, group[0].weight))
-        if number % 25 == 0 or number == len(groups):
+        if read is not None and (number % 25 == 0 or number == len(groups)):
             note(f"read {number} of {len(groups)} videos")
     return found
 
 
 def fit_head(train: Sequence[ReadVideo], validation: Sequence[ReadVideo]) -> FittedHead:
-    """Fit the head and its control by logistic regression on `train`; `validation` picks the regularization.
+    """Fit the head by logistic regression on `train`; `validation` picks the regularization and gives the priors.
 
     The states pass through PCA while fitting; its rotation is folded into the weights afterwards.
     """
     from sklearn.decomposition import PCA
 
-    judged = list(validation) or list(train)
-    means = np.concatenate([v.states.mean for v in train])
+    means = np.concatenate([_states(v).mean for v in train])
     centre, width = means.mean(axis=0), means.std(axis=0) + 1e-3
 
     def whole(video: ReadVideo) -> Floats:
-        return head_inputs(video.transcript, video.states, centre, width)
+        return head_inputs(video.transcript, _states(video), centre, width)
 
     inputs = np.concatenate([whole(v) for v in train])
     plain = inputs.shape[1] - 2 * means.shape[1]  # columns before the states
@@ -89,27 +89,34 @@ def fit_head(train: Sequence[ReadVideo], validation: Sequence[ReadVideo]) -> Fit
         x = whole(video)
         return np.concatenate([x[:, :plain], (x[:, plain:] - pca.mean_) @ rotation], axis=1).astype(np.float32)
 
+    coefficients, bias, loss = _logistic(train, validation, reduced)
+    states_weight = rotation @ coefficients[plain:]
+    weights = np.concatenate([coefficients[:plain], states_weight, [bias - pca.mean_ @ states_weight]])
+    head = BoundaryHead(centre.astype(np.float32), width.astype(np.float32), weights.astype(np.float32))
+    scores = [head.score(v.transcript, _states(v)) for v in validation]
+    return FittedHead(head, _priors(scores, validation), loss)
+
+
+def fit_control(train: Sequence[ReadVideo], validation: Sequence[ReadVideo]) -> FittedControl:
+    """Fit the text-free control the same way, on everything but the words."""
+
     def positions(video: ReadVideo) -> Floats:
         return position_features(video.transcript.segments, video.transcript.duration)
 
-    coefficients, bias, loss = _logistic(train, judged, reduced)
-    states_weight = rotation @ coefficients[plain:]
-    weights = np.concatenate([coefficients[:plain], states_weight, [bias - pca.mean_ @ states_weight]])
-    control, control_bias, control_loss = _logistic(train, judged, positions)
-    head = BoundaryHead(
-        centre.astype(np.float32),
-        width.astype(np.float32),
-        weights.astype(np.float32),
-        np.append(control, control_bias).astype(np.float32),
-    )
-    labels = [v.starts_chapter for v in judged]
-    lengths = [chapter_lengths(v) for v in judged]
-    return FittedHead(
-        head,
-        fit_priors([head.score(v.transcript, v.states) for v in judged], labels, lengths),
-        fit_priors([head.score_control(v.transcript) for v in judged], labels, lengths),
-        {"head": loss, "control": control_loss},
-    )
+    coefficients, bias, loss = _logistic(train, validation, positions)
+    weights = [*map(float, coefficients), bias]
+    scores = [score_control(v.transcript, weights) for v in validation]
+    return FittedControl(weights, _priors(scores, validation), loss)
+
+
+def _states(video: ReadVideo) -> States:
+    if video.states is None:
+        raise ValueError(f"{video.transcript.video_id} was not read")
+    return video.states
+
+
+def _priors(scores: Sequence[NDArray[np.float64]], videos: Sequence[ReadVideo]) -> Priors:
+    return fit_priors(scores, [v.starts_chapter for v in videos], [chapter_lengths(v) for v in videos])
 
 
 def _logistic(

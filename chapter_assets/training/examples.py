@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from chapter_assets.chapters.chapterlist import Chapter
 from chapter_assets.windows.labels import unfit_titles
 from chapter_assets.windows.prompts import PromptBuilder
 from chapter_assets.windows.window import LabelledSegment, Window
@@ -64,7 +65,9 @@ def answer_rows(builder: PromptBuilder, windows: Iterable[Window]) -> list[Row]:
     for window in windows:
         lines = builder.lines([s.plain for s in window.segments])
         prompt = builder.window(window.title, lines, window.first_segment)
-        rows.append(_with_answer(prompt.ids, builder.window_answer(window.chapters)))
+        starts = (s.start for s in window.segments if s.starts_chapter)  # the times that the prompt shows
+        chapters = [Chapter(start, c.title) for start, c in zip(starts, window.chapters, strict=True)]
+        rows.append(_with_answer(prompt.ids, builder.window_answer(chapters)))
     return rows
 
 

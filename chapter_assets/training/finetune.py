@@ -6,6 +6,7 @@ On a GPU with the `gpu` extra, Unsloth loads the model; everything else is the s
 import csv
 import importlib.util
 import json
+import os
 import shutil
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chapter_assets.errors import InputError
-from chapter_assets.inference.adapters import write_chooser
+from chapter_assets.inference.adapters import CHOOSER_FILE, write_chooser
 from chapter_assets.inference.base_models import (
     BaseModel,
     fast_dtype,
@@ -25,14 +26,16 @@ from chapter_assets.inference.base_models import (
 )
 from chapter_assets.inference.decoder import Priors
 from chapter_assets.inference.engine import TransformersEngine
+from chapter_assets.inference.head import read_states
 from chapter_assets.settings import Settings
 from chapter_assets.store import Artifact, content_hash, file_hash
-from chapter_assets.training.boundaries import FittedHead, fit_head, read_videos
+from chapter_assets.training.boundaries import FittedControl, FittedHead, fit_control, fit_head, read_videos
 from chapter_assets.training.card import draw_losses
 from chapter_assets.training.examples import Row, answer_rows, title_rows
 from chapter_assets.training.recipe import Recipe
 from chapter_assets.training.training_set import load_windows
 from chapter_assets.windows.prompts import PromptBuilder
+from chapter_assets.windows.window import Window
 
 _JUDGED_ROWS = 48  # enough to see the loss fall; more only costs time
 Note = Callable[[str], None]
@@ -54,49 +57,69 @@ def finetune_adapter(
             "The training set has no window with a chapter in its training part",
             "Add shards, or lower CHAPTER_ASSETS_VALIDATION_PERCENT, _GATE_PERCENT and _AUDIT_PERCENT",
         )
+    if not validation:
+        raise InputError("The training set has no validation part", "Start another finetune with more shards")
     base = find_base_model(settings.base_model, settings.base_models_dir)
     tokenizer = load_tokenizer(base)
-    builder = PromptBuilder(tokenizer, timed=settings.chooser == "generate")
+    timed = settings.chooser == "generate"
+    builder = PromptBuilder(tokenizer, timed)
+    window = (settings.window_tokens, settings.window_overlap)
     not_learned: Counter[str] = Counter()
-    fitted: FittedHead | None = None
-    if settings.chooser == "boundary_head":
-        engine = TransformersEngine(load_causal_lm(base, fast_dtype()), tokenizer)
-        budget, overlap = settings.window_tokens, settings.window_overlap
-        read = read_videos(engine, builder, [*train, *validation], budget, overlap, note)
-        held_out = {window.video_id for window in validation}
-        fitted = fit_head(
-            [v for v in read if v.transcript.video_id not in held_out],
-            [v for v in read if v.transcript.video_id in held_out],
-        )
-        note(", ".join(f"{name} loss {loss:.4f}" for name, loss in fitted.losses.items()) + " a segment, on validation")
-        del engine, read
-        rows = title_rows(builder, train, recipe.title_share, recipe.seed, not_learned)
-        judged = title_rows(builder, validation, 1.0, recipe.seed, Counter())[:_JUDGED_ROWS]
+    if timed:
+        rows, judged = answer_rows(builder, train), answer_rows(builder, validation)
     else:
-        rows, judged = answer_rows(builder, train), answer_rows(builder, validation)[:_JUDGED_ROWS]
+        rows = title_rows(builder, train, recipe.title_share, recipe.seed, not_learned)
+        judged = title_rows(builder, validation, 1.0, recipe.seed, Counter())
     if not rows:
         raise InputError(
             f"No title in the training part is fit to learn: {dict(not_learned)}",
             "Add videos whose chapters have titles in words",
         )
+    head, control = _fit_boundaries(base, tokenizer, builder, window, [*train, *validation], read=not timed, note=note)
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(settings.store_dir / "tracking" / str(training_set.partition)))
+    judged = judged[:: max(1, len(judged) // _JUDGED_ROWS)]
     log, speed, resumed_at = _train_lora(base, tokenizer, rows, judged, recipe, work, out, note)
-    head, priors, control = (
-        (None, Priors(), Priors()) if fitted is None else (fitted.head, fitted.priors, fitted.control_priors)
-    )
-    write_chooser(out, base, builder.fingerprint, head, priors, control)
+    priors = head.priors if head is not None else Priors()
+    boundary_head = head.head if head is not None else None
+    write_chooser(out, base, builder.fingerprint, window, boundary_head, priors, control.weights, control.priors)
     _write_log(out, log)
     draw_losses(log, out / "loss.png")
-    learned = sorted(path for path in out.iterdir() if path.suffix == ".safetensors")
+    learned = sorted(p for p in out.iterdir() if p.suffix == ".safetensors" or p.name == CHOOSER_FILE)
     return content_hash([file_hash(path) for path in learned]), {
         "counts": {"rows": len(rows), "windows": len(train), "titles_not_learned": dict(not_learned)},
-        "head_losses": fitted.losses if fitted else {},
+        "control_loss": control.loss,
+        "head_loss": head.loss if head is not None else None,
         "seconds": round(time.perf_counter() - began, 1),
         "tokens_per_second": round(speed, 1),
         "resumed_at_step": resumed_at,
-        "recipe": recipe.model_dump(),
+        "recipe": recipe.learned(),
         "training_set": training_set.version,
         "manifest": training_set.details["manifest"],
     }
+
+
+def _fit_boundaries(
+    base: BaseModel,
+    tokenizer: Any,
+    builder: PromptBuilder,
+    window: tuple[int, float],
+    windows: Sequence[Window],
+    read: bool,
+    note: Note,
+) -> tuple[FittedHead | None, FittedControl]:
+    """The head (if the model is to `read`) and the text-free control."""
+    engine = TransformersEngine(load_causal_lm(base, fast_dtype()), tokenizer) if read else None
+    videos = read_videos(windows, None if engine is None else lambda t: read_states(engine, builder, t, *window), note)
+    held_out = {w.video_id for w in windows if w.split != "train"}
+    train = [v for v in videos if v.transcript.video_id not in held_out]
+    validation = [v for v in videos if v.transcript.video_id in held_out]
+    control = fit_control(train, validation)
+    note(f"text-free control: loss {control.loss:.4f} a segment on validation")
+    if engine is None:
+        return None, control
+    head = fit_head(train, validation)
+    note(f"boundary head: loss {head.loss:.4f}")
+    return head, control
 
 
 def _train_lora(
@@ -215,6 +238,7 @@ def _trainer(
         seed=recipe.seed,
         data_seed=recipe.seed,
         report_to=recipe.report_to,
+        logging_nan_inf_filter=False,  # a loss that is no number has to be seen
         disable_tqdm=not sys.stderr.isatty(),
         dataloader_pin_memory=on_gpu,
     )
@@ -234,12 +258,21 @@ def _resume(trainer: Any, work: Path) -> int:
     """Train from the newest whole checkpoint, if a killed run left one; returns the step it started at."""
     checkpoints = sorted(work.glob("checkpoint-*"), key=lambda p: int(p.name.rsplit("-", 1)[1]), reverse=True)
     for checkpoint in checkpoints:
-        if (checkpoint / "trainer_state.json").exists():  # written last
+        if _is_whole(checkpoint):
             trainer.train(resume_from_checkpoint=str(checkpoint))
             return int(checkpoint.name.rsplit("-", 1)[1])
         shutil.rmtree(checkpoint)
     trainer.train()
     return 0
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether the checkpoint was written to its end: its last file is there and can be read."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _write_log(out: Path, log: Sequence[dict[str, float]]) -> None:

@@ -27,3 +27,7 @@ class Recipe(BaseModel):
     evaluations_per_epoch: int = Field(2, ge=1, description="Validation losses, and checkpoints, in one epoch")
     seed: int = Field(0, ge=0, description="Seed of initial weights, order of rows and dropout")
     report_to: str = Field("none", description="A tracker that transformers knows: none, tensorboard, wandb, mlflow, …")
+
+    def learned(self) -> dict[str, float | int]:
+        """The knobs that shape what is learned; watching it with a tracker does not."""
+        return self.model_dump(exclude={"report_to"})

@@ -4,7 +4,6 @@ import hashlib
 from typing import Literal
 
 Split = Literal["train", "validation", "gate", "audit"]
-HELD_OUT: tuple[Split, ...] = ("validation", "gate", "audit")
 
 
 def split_of(channel: str, shard: str, validation: int, gate: int, audit: int) -> Split:

@@ -39,7 +39,7 @@ def write_shard_windows(
     about = {row["video_id"]: row for row in videos.to_pylist() if row["status"] == "kept"}
     chapters = read_chapters(store.read("chapters", shard).table("chapters"))
     counts: Counter[str] = Counter()
-    tokens = 0
+    tokens = longest = 0
     with TableWriter(folder / "training_windows.parquet", SCHEMA) as table:
         transcripts = read_transcripts(videos, store.read("transcripts", shard).table("transcripts"))
         for number, transcript in enumerate(transcripts, start=1):
@@ -56,9 +56,11 @@ def write_shard_windows(
             )
             counts["videos"] += 1
             counts["chapters"] += len(chapters[transcript.video_id])
+            counts["chapters_in_windows"] += len({c.start for w in windows for c in w.chapters})
             counts[f"{windows[0].split}_videos"] += 1
             tokens += sum(w.tokens for w in windows)
+            longest = max(longest, *(w.tokens for w in windows))
             table.extend(w.to_row() for w in windows)
             if number % 1000 == 0:
                 note(f"{number} videos, {table.count} windows, {tokens} tokens")
-    return table.version(), {**counts, "windows": table.count, "tokens": tokens}
+    return table.version(), {**counts, "windows": table.count, "tokens": tokens, "longest_window": longest}

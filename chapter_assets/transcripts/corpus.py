@@ -179,6 +179,17 @@ def fetch_shard(dataset: str, shard: str, corpus_dir: Path) -> ShardFiles:
     return find_shard(corpus_dir, shard)
 
 
+def find_or_fetch_shard(dataset: str, shard: str, corpus_dir: Path) -> ShardFiles:
+    """The files of a shard: on disk, or else from the hub; the error names both ways when neither works."""
+    if (corpus_dir / shard).exists():
+        return find_shard(corpus_dir, shard)
+    try:
+        return fetch_shard(dataset, shard, corpus_dir)
+    except InputError as error:
+        problem = f"The corpus shard {shard} is not in {corpus_dir / shard}, and fetching it failed: {error.problem}"
+        raise InputError(problem, f"Put its chapters.json and asrs.json there, or: {error.remedy}") from error
+
+
 def shard_manifest(files: ShardFiles) -> dict[str, dict[str, Any]]:
     """For `chapters` and `asrs`: path, bytes, sha256, and `videos`, the number of records in the file.
 

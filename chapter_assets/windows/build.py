@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chapter_assets.chapters.chapterlist import Chapter
+from chapter_assets.errors import InputError
 from chapter_assets.transcripts.segments import Transcript
 from chapter_assets.windows.cutting import cut
 from chapter_assets.windows.labels import snap
@@ -43,7 +44,10 @@ def cut_transcript(
             room -= budget // 4
         for index, chapter in (placed or {}).items():
             costs[index] += len(builder.window_answer([chapter])) + 1
-    ranges = cut(costs, room, overlap)
+    try:
+        ranges = cut(costs, room, overlap)
+    except InputError as error:
+        raise InputError(f"{transcript.video_id}: {error.problem}", error.remedy) from error
     return WindowedTranscript(lines, ranges, [fixed + sum(costs[r.start : r.stop]) for r in ranges])
 
 
@@ -61,8 +65,11 @@ def training_windows(
 ) -> list[Window]:
     """The labelled windows of one video; `counts` gains what was shortened or lost its place on the way."""
     placed, lost = snap(chapters, [s.start for s in transcript.segments])
+    if builder.timed:  # a title of 98 words would leave no room for the transcript it stands for
+        long = [i for i, c in placed.items() if len(builder.window_answer([c])) > budget // 4]
+        lost["title_too_long_for_a_window"] = len([placed.pop(i) for i in long])
     windowed = cut_transcript(builder, transcript, budget, overlap, placed)
-    counts.update({f"chapters_{reason}": number for reason, number in lost.items()})
+    counts.update({f"chapters_lost_{reason}": number for reason, number in lost.items() if number})
     counts["lines_shortened"] += sum(len(line) > MAX_LINE_TOKENS for line in windowed.lines)
     fingerprint = builder.fingerprint
     windows = []

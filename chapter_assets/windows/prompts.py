@@ -8,12 +8,14 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from chapter_assets.chapters.chapterlist import Chapter
 from chapter_assets.chapters.timecodes import format_time
 from chapter_assets.transcripts.segments import Segment
 
+NO_CHAPTER = "none"  # what a model answers for a window in which no chapter starts
 MAX_LINE_TOKENS = 96  # 99.9 % of real sentences are shorter; what is longer is a loop or lacks its stops
 MAX_VIDEO_TITLE_TOKENS = 32
 MAX_CHAPTER_TEXT_TOKENS = 160  # of a chapter's text, when its title is asked for
@@ -51,7 +53,7 @@ class PromptBuilder:
         except Exception:  # templates raise what they like when they know no system role
             rendered = self._render(messages[1:], template)
         before, after = rendered.split(_MARK)
-        self._before, self._after = self._ids(before), self._ids(after)
+        self._before, self._after = self._ids(before, special=True), self._ids(after, special=True)
 
     def _render(self, messages: list[dict[str, str]], template: str | None) -> str:
         rendered: str = self.tokenizer.apply_chat_template(
@@ -59,7 +61,7 @@ class PromptBuilder:
         )
         return rendered
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of all that shapes the tokens: vocabulary, template, wording. Recorded with every window."""
         parts = [
@@ -70,8 +72,9 @@ class PromptBuilder:
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
-    def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+    def _ids(self, text: str, special: bool = False) -> list[int]:
+        """Tokens of a piece of text; what looks like a special token in a transcript stays plain text."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=not special)["input_ids"]
         return ids
 
     def lines(self, segments: Sequence[Segment]) -> list[list[int]]:
@@ -79,7 +82,7 @@ class PromptBuilder:
         if not segments:
             return []
         texts = [f"{format_time(s.start)} {s.text}" if self.timed else s.text for s in segments]
-        batch: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        batch: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         newline = self._ids("\n")
         return [ids[:MAX_LINE_TOKENS] + newline for ids in batch]
 
@@ -103,7 +106,7 @@ class PromptBuilder:
 
     def window_answer(self, chapters: Sequence[Chapter]) -> list[int]:
         """What a model that writes time stamps should answer, with the end-of-turn token."""
-        text = "\n".join(f"{format_time(c.start)} {c.title}" for c in chapters) or "none"
+        text = "\n".join(f"{format_time(c.start)} {c.title}" for c in chapters) or NO_CHAPTER
         return [*self._ids(text), self.tokenizer.eos_token_id]
 
     def title_request(self, video_title: str, lines: Sequence[list[int]], earlier: Sequence[str]) -> list[int]:

@@ -23,7 +23,7 @@ from chapter_assets.transcripts.segments import Transcript
 from chapter_assets.windows.build import cut_transcript
 from chapter_assets.windows.cutting import most_central
 from chapter_assets.windows.prompts import PromptBuilder
-from chapter_assets_tests.inference.test_head import random_head
+from chapter_assets_tests.inference.test_head import random_control, random_head
 from chapter_assets_tests.made_up import long_transcript, transcript
 
 TALK = transcript([4.2, 10.7, 20.0, 20.4, 31.9, 45.0, 61.3, 75.5], duration=90)
@@ -182,7 +182,9 @@ def test_of_overlapping_windows_each_answers_for_the_segments_in_its_middle(tiny
     assert [c.title for c in found.chapters] == ["first says", "second says"]
 
 
-@pytest.mark.xfail(strict=True, reason="`none`, which is what is taught for a window without chapters, counts as broken")
+@pytest.mark.xfail(
+    strict=True, reason="`none`, which is what is taught for a window without chapters, counts as broken"
+)
 def test_a_window_without_chapters_answered_as_taught_needs_no_repair(tiny_engine: TransformersEngine) -> None:
     video, ranges = long_video(tiny_engine)
     answers = [code(video, 0, "Opening"), *["none"] * (len(ranges) - 1)]
@@ -264,10 +266,9 @@ def test_a_model_that_writes_time_stamps_gives_a_valid_list_end_to_end(tiny_engi
 
 
 def test_the_control_finds_the_same_chapters_whatever_is_said() -> None:
-    head = random_head(6)
     starts = [5.0 * i for i in range(40)]
     one, other = transcript(starts), transcript(starts, [f"{i} other words" for i in range(40)])
-    choose = PositionChooser(head, Priors()).choose
+    choose = PositionChooser(random_control(), Priors()).choose
     assert np.array_equal(choose(one).starts, choose(other).starts)
 
 

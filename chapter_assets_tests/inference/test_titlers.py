@@ -52,7 +52,9 @@ def test_a_title_is_freed_of_all_that_is_put_around_it(raw: str, title: str) -> 
 
 
 @pytest.mark.xfail(strict=True, reason="only the first line is looked at, though a preamble can fill it")
-@pytest.mark.parametrize("raw", ["Here is the title:\nKneading", "Sure! Here is a title:\n\nKneading", "00:01:05\nKneading"])
+@pytest.mark.parametrize(
+    "raw", ["Here is the title:\nKneading", "Sure! Here is a title:\n\nKneading", "00:01:05\nKneading"]
+)
 def test_a_title_on_the_line_after_the_preamble_is_found(raw: str) -> None:
     assert tidy_title(raw) == "Kneading"
 

@@ -125,7 +125,9 @@ def check_counts(counts: dict[str, Any], artifact: Artifact) -> None:
 
 
 def test_each_part_holds_its_videos_windows_as_they_were(store: Store) -> None:
-    train, validation, gate = (Video(part, f"c-{part}", part, i) for i, part in enumerate(("train", "validation", "gate")))
+    train, validation, gate = (
+        Video(part, f"c-{part}", part, i) for i, part in enumerate(("train", "validation", "gate"))
+    )
     add_shard(store, "a", train, gate)
     add_shard(store, "b", validation)
     counts, artifact = build(store, "a", "b")
@@ -135,6 +137,23 @@ def test_each_part_holds_its_videos_windows_as_they_were(store: Store) -> None:
     assert counts["videos"] == {"in": 3, "kept": {"train": 1, "validation": 1, "gate": 1}, "left_out": {}}
     check_counts(counts, artifact)
     assert channels_in_two_parts(artifact) == []
+
+
+def test_a_shard_may_hold_videos_of_one_part_only(store: Store) -> None:
+    add_shard(store, "a_val", Video("v", "c1", "validation", 1))
+    add_shard(store, "b", *(Video(part, part, part, i) for i, part in enumerate(("train", "validation", "gate"), 2)))
+    counts, artifact = build(store, "a_val", "b")
+    assert counts["windows"] == {"train": 2, "validation": 4, "gate": 2}
+    check_counts(counts, artifact)
+
+
+def test_a_part_without_a_video_is_empty_and_can_be_loaded(store: Store) -> None:
+    add_shard(store, "a", Video("t", "c1", "train", 1))
+    counts, artifact = build(store, "a")
+    assert counts["windows"] == {"train": 2, "validation": 0, "gate": 0}
+    assert load_windows(artifact, "gate") == []
+    assert artifact.table("chapters").num_rows == 0
+    check_counts(counts, artifact)
 
 
 def test_only_the_videos_that_judge_are_in_the_judged_tables_with_their_shard(store: Store) -> None:
@@ -201,7 +220,9 @@ def test_nearly_the_transcript_of_a_held_out_video_leaves_training(store: Store,
 
 
 def test_near_duplicates_within_one_part_stay(store: Store) -> None:
-    videos = [Video(f"{part}{i}", f"{part}{i}", part, seed) for seed, part in enumerate(("train", "gate")) for i in (1, 2)]
+    videos = [
+        Video(f"{part}{i}", f"{part}{i}", part, seed) for seed, part in enumerate(("train", "gate")) for i in (1, 2)
+    ]
     add_shard(store, "a", *videos)
     counts, artifact = build(store, "a")
     assert part_of(artifact) == {v.video_id: v.split for v in videos}

@@ -11,7 +11,7 @@ from chapter_assets.defs.partitions import corpus_shard
 from chapter_assets.defs.resources import StoreResource
 from chapter_assets.store import content_hash
 from chapter_assets.training.splits import split_of
-from chapter_assets.transcripts.corpus import find_shard, ingest, shard_manifest
+from chapter_assets.transcripts.corpus import find_or_fetch_shard, find_shard, ingest, shard_manifest
 
 _TABLES = ("videos", "transcripts", "chapters")
 _CODE_VERSION = "1"
@@ -21,10 +21,11 @@ _CODE_VERSION = "1"
 def raw_vidchapters(context: dg.AssetExecutionContext, storage: StoreResource) -> dg.MaterializeResult:
     """The two JSON files of a shard (chapters, ASR): where they are, their size, hash and number of videos.
 
-    Found in `data/corpus/<shard>/`; `chapter-assets fetch` takes a shard from the hub.
+    Found in `data/corpus/<shard>/`, or fetched from the hub by the shard's name.
     """
     shard = context.partition_key
-    manifest = shard_manifest(find_shard(storage.settings.corpus_dir, shard))
+    settings = storage.settings
+    manifest = shard_manifest(find_or_fetch_shard(settings.hub_dataset, shard, settings.corpus_dir))
     version = content_hash({kind: file["sha256"] for kind, file in manifest.items()})
     with storage.store.publish("raw_vidchapters", shard, version) as draft:
         draft.version, draft.details = version, {"files": manifest}
@@ -88,7 +89,7 @@ def corpus_tables(context: dg.AssetExecutionContext, storage: StoreResource) -> 
                 draft.details = {"counts": result.counts[counted_as[name]], "seconds": time.perf_counter() - began}
     for name in _TABLES:
         artifact = store.read(name, shard)
-        counts, table = artifact.details["counts"], artifact.table(name)
+        counts = artifact.details["counts"]
         results = [checks.counts_add_up(name, counts)]
         if name == "videos":
             problem = f"All {counts['in']} videos were refused: {counts['refused']}"
@@ -102,7 +103,7 @@ def corpus_tables(context: dg.AssetExecutionContext, storage: StoreResource) -> 
                 "kept": counts["kept"],
                 "refused": sum(counts["refused"].values()),
                 "counts": metadata.counts_table(counts),
-                "preview": metadata.preview(table),
+                "preview": metadata.preview(artifact.head(name)),
                 "seconds": artifact.details["seconds"],
                 "folder": metadata.path(artifact.folder),
             },

@@ -10,6 +10,8 @@ from chapter_assets.defs.config import PredictionConfig
 from chapter_assets.defs.partitions import finetune
 from chapter_assets.defs.resources import StoreResource
 from chapter_assets.store import content_hash
+from chapter_assets.training.training_set import check_settings
+from chapter_assets.training.windows_table import window_settings
 
 _CODE_VERSION = "1"
 
@@ -34,6 +36,7 @@ def chapter_predictions(
 
     key, settings, store = context.partition_key, storage.settings, storage.store
     training_set, adapter = store.read("training_set", key), store.read("lora_adapter", key)
+    check_settings(training_set.details["manifest"], window_settings(settings))
     inputs = content_hash([_CODE_VERSION, training_set.version, adapter.version, config.zero_shot])
     if store.made_from("chapter_predictions", key, inputs) is None:
         work = store.work_folder("chapter_predictions", key, inputs)
@@ -96,7 +99,7 @@ def eval_report(context: dg.AssetExecutionContext, storage: StoreResource) -> dg
     training_set, adapter = store.read("training_set", key), store.read("lora_adapter", key)
     predicted = store.read("chapter_predictions", key)
     predictions, gold = predicted.table("predictions"), judged_gold(training_set, "gate")
-    inputs = content_hash([_CODE_VERSION, predicted.version])
+    inputs = content_hash([_CODE_VERSION, training_set.version, adapter.version, predicted.version])
     if store.made_from("eval_report", key, inputs) is None:
         with store.publish("eval_report", key, inputs) as draft:
             report = evaluate_systems(predictions, gold, "gate")

@@ -10,6 +10,8 @@ from chapter_assets.defs.partitions import finetune
 from chapter_assets.defs.resources import StoreResource
 from chapter_assets.store import content_hash
 from chapter_assets.training import card
+from chapter_assets.training.training_set import check_settings
+from chapter_assets.training.windows_table import window_settings
 
 _CODE_VERSION = "1"
 
@@ -35,7 +37,8 @@ def lora_adapter(
     key, settings, store = context.partition_key, storage.settings, storage.store
     recipe = config.recipe()
     training_set = store.read("training_set", key)
-    inputs = content_hash([_CODE_VERSION, training_set.version, recipe.model_dump()])
+    check_settings(training_set.details["manifest"], window_settings(settings))
+    inputs = content_hash([_CODE_VERSION, training_set.version, recipe.learned()])
     if store.made_from("lora_adapter", key, inputs) is None:
         work = store.work_folder("lora_adapter", key, inputs)
         with store.publish("lora_adapter", key, inputs) as draft:

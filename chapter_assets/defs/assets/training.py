@@ -39,10 +39,9 @@ def training_windows(context: dg.AssetExecutionContext, storage: StoreResource) 
             draft.version, counts = write_shard_windows(store, shard, settings, draft.folder, context.log.info)
             draft.details = {"counts": counts, "settings": shape, "seconds": time.perf_counter() - began}
     artifact = store.read("training_windows", shard)
-    counts, table = artifact.details["counts"], artifact.table("training_windows")
-    longest = max(table["tokens"].to_pylist(), default=0)
-    starts = {(row["video_id"], c["start"]) for row in table.to_pylist() for c in row["chapters"]}
-    lost = sum(number for name, number in counts.items() if name.startswith("chapters_"))
+    counts = artifact.details["counts"]
+    longest, placed = counts["longest_window"], counts["chapters_in_windows"]
+    lost = sum(number for name, number in counts.items() if name.startswith("chapters_lost_"))
     return dg.MaterializeResult(
         data_version=dg.DataVersion(artifact.version),
         check_results=[
@@ -56,8 +55,8 @@ def training_windows(context: dg.AssetExecutionContext, storage: StoreResource) 
             checks.result(
                 "no_target_cut",
                 "training_windows",
-                len(starts) + lost == counts["chapters"],
-                f"{counts['chapters']} chapters in, {len(starts)} in windows, {lost} counted as lost",
+                placed + lost == counts["chapters"],
+                f"{counts['chapters']} chapters in, {placed} in windows, {lost} counted as lost",
             ),
         ],
         metadata={
@@ -65,7 +64,9 @@ def training_windows(context: dg.AssetExecutionContext, storage: StoreResource) 
             "tokens": counts["tokens"],
             "counts": metadata.counts_table(counts),
             "settings": shape,
-            "preview": metadata.preview(table, ["window_id", "split", "start", "end", "tokens", "chapters"]),
+            "preview": metadata.preview(
+                artifact.head("training_windows"), ["window_id", "split", "start", "end", "tokens", "chapters"]
+            ),
             "seconds": artifact.details["seconds"],
             "folder": metadata.path(artifact.folder),
         },
@@ -95,15 +96,16 @@ def training_set(
     key, store = context.partition_key, storage.store
     if store.exists("training_set", key):
         manifest = store.details("training_set", key)["manifest"]
+        sets.check_asked(manifest, key, config.shards)
     else:
         registered = set(context.instance.get_dynamic_partitions("corpus_shard"))
         wanted = config.shards or sorted(registered & set(store.partitions("training_windows")))
-        manifest = sets.manifest_of(sets.current_shards(store, wanted), window_settings(storage.settings))
+        manifest = sets.manifest_of(store, wanted, window_settings(storage.settings))
     version = sets.manifest_version(manifest)
     if store.made_from("training_set", key, version) is None:
-        shards = sets.check_unchanged(manifest, store)
+        sets.check_unchanged(manifest, store)
         with store.publish("training_set", key, version) as draft:
-            counts = sets.build_training_set(store, shards, draft.folder, context.log.info)
+            counts = sets.build_training_set(store, manifest, draft.folder, context.log.info)
             (draft.folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
             draft.version, draft.details = version, {"counts": counts, "manifest": manifest}
     artifact = store.read("training_set", key)
@@ -117,7 +119,7 @@ def training_set(
                 "every_part_filled",
                 "training_set",
                 not empty,
-                f"Nothing in {', '.join(empty)}: add shards, or change the CHAPTER_ASSETS_*_PERCENT settings",
+                f"Nothing in {', '.join(empty)}: start another finetune with more shards",
             ),
         ],
         metadata={
