@@ -13,7 +13,7 @@ install: $(VENV)/.installed  ## Make .venv with pinned dependencies and the pack
 # their own dependencies (which would build llama.cpp).
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). On Debian or Ubuntu: apt-get install python3 python3-venv make"; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { echo "Could not make a virtual environment. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Could not make a virtual environment. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
 	$(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt -e ".[dev]"

@@ -85,7 +85,7 @@ class PositionChooser(ScoringChooser):
 class GenerateChooser:
     """The language model writes time stamps and titles as text, which are mapped to segment starts."""
 
-    ANSWER_SHARE = 8  # an answer may take an eighth of the window: nine lines in five minutes of speech
+    ANSWER_SHARE = 12  # an answer may take a twelfth of the window: seven lines in five minutes of speech
 
     def __init__(self, engine: Engine, builder: PromptBuilder, budget: int, overlap: float) -> None:
         if not builder.timed:

@@ -109,33 +109,33 @@ def build_training_set(
         windows = store.read("training_windows", shard).table("training_windows")
         for split in ("train", *JUDGED_ON):
             ids = [v.video_id for v in videos if v.shard == shard and v.part == split]
-            part = windows.filter(pc.field("video_id").isin(ids))
+            part = windows.filter(pc.field("video_id").isin(pa.array(ids, pa.string())))
             column = pa.array([split] * len(part), pa.string())
             kept[split].append(part.set_column(part.schema.get_field_index("split"), "split", column))
-    dataset = DatasetDict(
-        {split: Dataset(pa.concat_tables(tables).cast(features.arrow_schema)) for split, tables in kept.items()}
-    )
+    tables = {split: pa.concat_tables(parts).cast(features.arrow_schema) for split, parts in kept.items()}
+    # `datasets` cannot load a part without rows again, so an empty one is left out.
+    dataset = DatasetDict({split: Dataset(table) for split, table in tables.items() if len(table)})
     dataset.save_to_disk(folder / "dataset")
 
     for name in ("videos", "transcripts", "chapters"):
-        tables = []
+        judged = []
         for shard in shards:
             ids = [v.video_id for v in videos if v.shard == shard and v.part in JUDGED_ON]
-            table = store.read(name, shard).table(name).filter(pc.field("video_id").isin(ids))
+            table = store.read(name, shard).table(name).filter(pc.field("video_id").isin(pa.array(ids, pa.string())))
             if name == "videos":  # a refused duplicate has the id of the one that was kept
                 table = table.filter(pc.field("status") == "kept")
                 part = {v.video_id: v.part for v in videos if v.shard == shard}
                 column = pa.array([part[i] for i in table["video_id"].to_pylist()], pa.string())
                 table = table.set_column(table.schema.get_field_index("split"), "split", column)
-            tables.append(table.append_column("shard", pa.array([shard] * len(table), pa.string())))
-        pq.write_table(pa.concat_tables(tables), folder / f"{name}.parquet")
+            judged.append(table.append_column("shard", pa.array([shard] * len(table), pa.string())))
+        pq.write_table(pa.concat_tables(judged), folder / f"{name}.parquet")
 
     parts = Counter(v.part for v in videos if v.part)
     return {
         "videos": {"in": len(videos), "kept": dict(parts), "left_out": dict(left_out)},
-        "windows": {split: len(dataset[split]) for split in dataset},
-        "tokens": {split: int(sum(dataset[split]["tokens"])) for split in dataset},
-        "channels": {split: len(set(dataset[split]["channel"])) for split in dataset},
+        "windows": {split: len(table) for split, table in tables.items()},
+        "tokens": {split: sum(table["tokens"].to_pylist()) for split, table in tables.items()},
+        "channels": {split: len(set(table["channel"].to_pylist())) for split, table in tables.items()},
     }
 
 
@@ -246,7 +246,8 @@ def load_windows(artifact: Artifact, part: str) -> list[Window]:
     """The windows of one part (train, validation, gate) of a training set."""
     from datasets import load_from_disk
 
-    return [Window.from_row(row) for row in load_from_disk(str(artifact.folder / "dataset"))[part]]
+    dataset = load_from_disk(str(artifact.folder / "dataset"))
+    return [Window.from_row(row) for row in dataset[part]] if part in dataset else []
 
 
 def channels_in_two_parts(artifact: Artifact) -> list[str]:

@@ -25,7 +25,7 @@ from chapter_assets_tests.inference.test_head import random_control, random_head
 from chapter_assets_tests.made_up import long_transcript
 
 SYSTEMS = ["one_chapter", "three_equal", "equal_spacing", "control", "finetuned"]
-GATE = ["g1", "g2", "g3"]
+GATE = ["g1", "g2"]
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +47,13 @@ def adapter(tmp_path_factory: pytest.TempPathFactory, settings: Settings, tiny_e
     get_peft_model(load_causal_lm(base, torch.float32), config).save_pretrained(folder)
     prompt = PromptBuilder(tiny_engine.tokenizer, timed=False).fingerprint
     head = random_head(tiny_engine.model.config.hidden_size)
-    write_chooser(
-        folder, base, prompt, (600, 0.25), head, Priors(spread=0.25), random_control(), Priors(shift=-1)
-    )
+    write_chooser(folder, base, prompt, (600, 0.25), head, Priors(spread=0.25), random_control(), Priors(shift=-1))
     return folder
 
 
 @pytest.fixture(scope="module")
 def training_set(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """Three gate videos and one of validation, with a chapter every 40 s."""
+    """Two gate videos and one of validation, with a chapter every 40 s."""
     folder = tmp_path_factory.mktemp("training-set")
     videos: list[dict[str, Any]] = []
     transcripts: list[dict[str, Any]] = []
@@ -97,7 +95,9 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
 
 
 @pytest.fixture
-def predict(settings: Settings, training_set: Artifact, adapter: Path, work: Work) -> Callable[[], list[dict[str, Any]]]:
+def predict(
+    settings: Settings, training_set: Artifact, adapter: Path, work: Work
+) -> Callable[[], list[dict[str, Any]]]:
     def run() -> list[dict[str, Any]]:
         table = predict_all(settings, training_set, adapter, False, work.journal.parent, lambda note: None)
         assert table.schema == PREDICTIONS
@@ -113,16 +113,13 @@ Predict = Callable[[], list[dict[str, Any]]]
 def test_every_system_has_a_valid_list_for_every_gate_video_and_no_other(predict: Predict, work: Work) -> None:
     rows = predict()
     assert [(r["system"], r["video_id"]) for r in rows] == [(s, v) for s in SYSTEMS for v in GATE]
+    spaced = next(r for r in rows if r["system"] == "equal_spacing")  # as the chapters of validation are
+    assert [c["start"] for c in spaced["chapters"]] == [40.0 * i for i in range(len(spaced["chapters"]))]
     for row in rows:
         assert problems([Chapter(**c) for c in row["chapters"]], row["duration"]) == []
         assert (row["scores"] is None) == (row["system"] in SYSTEMS[:3])
         assert (row["shard"], row["split"], row["title"]) == ("sample", "gate", f"On {row['video_id']}")
     assert [(r["system"], r["video_id"]) for r in work.lines()] == [(r["system"], r["video_id"]) for r in rows]
-
-
-def test_the_spacing_is_learned_from_the_validation_part(predict: Predict) -> None:
-    spaced = next(r for r in predict() if r["system"] == "equal_spacing")
-    assert [c["start"] for c in spaced["chapters"]] == [40.0 * i for i in range(len(spaced["chapters"]))]
 
 
 def test_a_finished_run_asks_the_model_nothing_again(predict: Predict, work: Work) -> None:
@@ -134,7 +131,7 @@ def test_a_finished_run_asks_the_model_nothing_again(predict: Predict, work: Wor
     assert len(work.lines()) == len(first)
 
 
-@pytest.mark.parametrize("kept", [0, 4, 13, 14])
+@pytest.mark.parametrize("kept", [3, 8, 9])
 def test_a_journal_cut_within_a_line_is_mended_and_what_was_finished_is_not_done_again(
     predict: Predict, work: Work, kept: int
 ) -> None:
@@ -151,19 +148,11 @@ def test_a_journal_cut_within_a_line_is_mended_and_what_was_finished_is_not_done
     assert [(r["system"], r["video_id"]) for r in work.lines()] == [(r["system"], r["video_id"]) for r in first]
 
 
-def test_what_comes_after_a_broken_line_is_done_again(predict: Predict, work: Work) -> None:
-    first = predict()
-    lines = work.journal.read_bytes().splitlines(keepends=True)
-    work.journal.write_bytes(b"".join([*lines[:3], b"\x00\x00\xff\n", *lines[3:]]))
-    assert [r | {"seconds": 0} for r in predict()] == [r | {"seconds": 0} for r in first]
-    assert len(work.lines()) == len(first)
-
-
 @pytest.mark.xfail(strict=True, reason="a line without its end counts as whole, and the next is written behind it")
 def test_a_journal_cut_just_before_the_end_of_a_line_stays_readable(predict: Predict, work: Work) -> None:
     first = predict()
     lines = work.journal.read_bytes().splitlines(keepends=True)
-    work.journal.write_bytes(b"".join(lines[:13]).rstrip(b"\n"))
+    work.journal.write_bytes(b"".join(lines[:9]).rstrip(b"\n"))
     assert [r | {"seconds": 0} for r in predict()] == [r | {"seconds": 0} for r in first]
     assert len(work.lines()) == len(first)
 
@@ -200,7 +189,7 @@ def test_an_adapter_of_another_base_model_or_prompt_is_refused(
     settings: Settings, adapter: Path, tmp_path: Path
 ) -> None:
     other_model = rewritten(adapter, tmp_path / "a", base_model={"name": settings.base_model, "hash": "f" * 64})
-    with pytest.raises(InputError, match="was trained on .* ffffffffffff, here it is"):
+    with pytest.raises(InputError, match=r"was trained on .* f{12}, here it is"):
         load_adapter(other_model, settings.base_models_dir)
     other_prompt = rewritten(adapter, tmp_path / "b", prompt="0" * 16)
     with pytest.raises(InputError, match="another prompt"):
@@ -208,7 +197,9 @@ def test_an_adapter_of_another_base_model_or_prompt_is_refused(
 
 
 @pytest.mark.parametrize("content", [None, "", "{"])
-def test_a_folder_that_is_no_adapter_is_refused_by_name(settings: Settings, tmp_path: Path, content: str | None) -> None:
+def test_a_folder_that_is_no_adapter_is_refused_by_name(
+    settings: Settings, tmp_path: Path, content: str | None
+) -> None:
     if content is not None:
         (tmp_path / "chooser.json").write_text(content)
     with pytest.raises(InputError, match="is not an adapter of this project") as caught:

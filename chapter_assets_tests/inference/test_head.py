@@ -184,7 +184,7 @@ def test_each_segments_states_come_from_the_window_that_shows_most_around_it(
     windowed = cut_transcript(builder, video, budget, 0.25)
     owner = most_central(windowed.ranges)
     assert (len(windowed.ranges) == 1) == (budget == 4000)
-    for index in (0, 17, 25, 33, 49):
+    for index in range(50):
         segments = windowed.ranges[owner[index]]
         lines = windowed.lines[segments.start : segments.stop]
         prompt = builder.window(video.title, lines, segments.start)

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chapter_assets.inference.engine import TransformersEngine
@@ -70,6 +70,7 @@ def test_a_full_stop_after_the_closing_quote_does_not_keep_the_quote() -> None:
     assert tidy_title('"Kneading".') == "Kneading"
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_whatever_a_model_says_becomes_one_short_line(raw: str) -> None:
     title = tidy_title(raw)

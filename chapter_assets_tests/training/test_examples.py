@@ -108,6 +108,7 @@ def test_the_loss_of_an_answer_is_on_all_its_lines_and_nowhere_else(tiny_engine:
         assert all(s.text in prompt for s in window.segments)
         pairs, other = parse_timed_lines(answer)
         assert [title for _, title in pairs] == [c.title for c in window.chapters]
+        assert all(f"\n{time} " in prompt for time, _ in pairs)  # of a line that the model can see
         assert other == ([] if window.chapters else ["none"])
         assert len(row["input_ids"]) <= 500
 

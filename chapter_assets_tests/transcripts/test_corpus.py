@@ -534,7 +534,7 @@ def check_full_disk(store: Store, tmp_path: Path, big: str, limit: contextlib.Ab
     artifact = store.read("corpus", "s")
     assert artifact.table("transcripts").num_rows == 3
     assert sorted(path.name for path in store.place("corpus", "s").iterdir()) == sorted(
-        [artifact.folder.name, "current.json"]
+        [".lock", artifact.folder.name, "current.json"]
     )
 
 

@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chapter_assets.errors import InputError
@@ -16,6 +16,7 @@ def cuttable(draw: st.DrawFn) -> tuple[list[int], int, float]:
     return costs, budget, draw(st.floats(0, 0.75))
 
 
+@settings(deadline=None)
 @given(cuttable())
 def test_windows_cover_every_segment_within_the_budget_and_always_go_on(case: tuple[list[int], int, float]) -> None:
     costs, budget, overlap = case
@@ -29,6 +30,7 @@ def test_windows_cover_every_segment_within_the_budget_and_always_go_on(case: tu
         assert before.start < after.start <= before.stop <= after.stop
 
 
+@settings(deadline=None)
 @given(cuttable())
 def test_a_window_repeats_no_more_than_the_overlap_but_the_last_reaches_back_as_far_as_it_can(
     case: tuple[list[int], int, float],
@@ -41,6 +43,7 @@ def test_a_window_repeats_no_more_than_the_overlap_but_the_last_reaches_back_as_
     assert last.start == 0 or sum(costs[last.start - 1 : last.stop]) > budget
 
 
+@settings(deadline=None)
 @example(([1] * 100 + [90], 100, 0.75))
 @given(cuttable())
 @pytest.mark.xfail(strict=True, reason="a dear segment after cheap ones makes dozens of windows inside the one before")
@@ -81,6 +84,7 @@ def test_a_segment_belongs_to_the_window_that_shows_more_around_it() -> None:
     assert most_central([]) == []
 
 
+@settings(deadline=None)
 @given(cuttable())
 def test_no_other_window_shows_more_around_a_segment_than_its_own(case: tuple[list[int], int, float]) -> None:
     windows = cut(*case)

@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chapter_assets.chapters.chapterlist import Chapter
@@ -45,6 +45,7 @@ def test_a_chapter_nearer_to_the_start_of_the_video_than_to_the_first_segment_is
     assert nearest_start([first, first + 10], time) == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=30).map(sorted), st.floats(0, 600))
 def test_no_start_is_nearer_than_the_one_that_is_found(starts: list[float], time: float) -> None:
     found = nearest_start(starts, time)
@@ -68,6 +69,7 @@ def test_a_chapter_before_the_first_words_is_counted_as_lost() -> None:
     assert lost == {"before_the_first_segment": 1}
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 300), min_size=1, max_size=30).map(sorted),
     st.lists(st.integers(0, 300), unique=True, max_size=30).map(sorted),
