@@ -34,6 +34,7 @@ _UNPARTITIONED = "all"
 _PARTITION_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ROWS_PER_GROUP = 4096
+_POINTER = {"version", "inputs", "folder", "files", "details"}
 
 
 def check_partition_key(key: str) -> str:
@@ -242,6 +243,8 @@ class Store:
     def _pointer(self, place: Path) -> dict[str, Any] | None:
         try:
             pointer: dict[str, Any] = json.loads((place / "current.json").read_text())
+            if not (isinstance(pointer, dict) and pointer.keys() >= _POINTER):
+                raise ValueError("it is not what a publication writes")
         except FileNotFoundError:
             return None
         except ValueError as error:

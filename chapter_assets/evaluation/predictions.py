@@ -142,6 +142,8 @@ def _read_journal(path: Path) -> Sequence[dict[str, Any]]:
     rows, good = [], 0
     with path.open("rb") as file:
         for line in file:
+            if not line.endswith(b"\n"):
+                break
             try:
                 rows.append(json.loads(line))
             except ValueError:

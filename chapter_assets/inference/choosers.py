@@ -128,7 +128,11 @@ class GenerateChooser:
         clean = bool(pairs) and not other
         before = -1.0
         for code, title in pairs:
-            time = parse_time(code)
+            try:
+                time = parse_time(code)
+            except ValueError:  # 00:75:00: shaped like a time code, and none
+                clean = False
+                continue
             index = nearest_start(starts, time) if starts[0] - 1 <= time <= last else None
             fresh = index is not None and segments.start + index not in found
             clean = clean and before < time and fresh

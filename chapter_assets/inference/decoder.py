@@ -22,6 +22,7 @@ _THRESHOLDS = np.arange(0.50, 0.96, 0.05)
 _MOST_CANDIDATES = 500  # of a video's segments, by score, may start a chapter; bounds 8-hour videos
 _MOST_EDGES = 120  # of the candidates, by how often they are drawn, may be chosen
 _DRAWS = 196
+_NEARNESS = 1e-3  # of starts that F1 cannot tell apart, the one with more overlap
 _QUANTILES = 7
 
 
@@ -173,7 +174,14 @@ def _best_list(edges: Floats, drawn: Sequence[NDArray[np.intp]], min_length: flo
     """
     frequency = np.bincount(np.concatenate(drawn), minlength=len(edges)).astype(float)
     frequency[[0, -1]] = np.inf
-    kept = np.sort(np.argsort(-frequency, kind="stable")[:_MOST_EDGES])
+    # With a least length, the likeliest of each stretch of that length come first, so that they can be put together.
+    stretch = np.floor(edges / min_length) if min_length else np.zeros(len(edges))
+    order = np.lexsort((-frequency, stretch))
+    rank = np.empty(len(edges))
+    rank[order] = np.arange(len(edges)) - np.searchsorted(stretch[order], stretch[order])
+    rank[[0, -1]] = -1
+    most_edges = max(_MOST_EDGES, (pieces or 0) + 20)
+    kept = np.sort(np.lexsort((-frequency, rank if min_length else np.zeros(len(edges))))[:most_edges])
     time = edges[kept]
     n = len(kept)
     left, right = np.triu_indices(n, 1)
@@ -184,14 +192,16 @@ def _best_list(edges: Floats, drawn: Sequence[NDArray[np.intp]], min_length: flo
     for column, path in enumerate(drawn):
         matched[:, column] = _share_matched(time[left], time[right], edges[path])
     sizes = np.array([len(path) - 1 for path in drawn], np.float32)
-    fewest, most = (1, int(min(sizes.max() + 1, n - 1))) if pieces is None else (min(pieces, n - 1),) * 2
+    counts = range(1, int(min(sizes.max() + 1, n - 1)) + 1) if pieces is None else range(min(pieces, n - 1), 0, -1)
     best_value, best_way = -1.0, [0, n - 1]
-    for count in range(fewest, most + 1):
+    for count in counts:
         weights = np.full((n, n), -np.inf)
         weights[left, right] = matched @ (2.0 / (count + sizes) / len(drawn))
         value, way = _heaviest_path(weights, count)
         if value > best_value:
             best_value, best_way = value, way
+        if pieces is not None and value >= 0:
+            break  # as many as were wished, or as fit
     return [int(kept[node]) for node in best_way[1:-1]]
 
 
@@ -200,7 +210,9 @@ def _share_matched(start: Floats, end: Floats, edges: Floats) -> Floats:
     overlap = np.minimum(end[:, None], edges[None, 1:]) - np.maximum(start[:, None], edges[None, :-1])
     union = (end - start)[:, None] + np.diff(edges)[None, :] - overlap
     iou = (overlap / union).max(axis=1)
-    return np.clip(np.floor((iou - _THRESHOLDS[0]) / 0.05 + 1 + 1e-9), 0, len(_THRESHOLDS)) / len(_THRESHOLDS)
+    # An overlap of exactly 50, 55, … % is no match (chapters/metrics.py adds 1e-8 below the line).
+    share = np.clip(np.floor((iou - _THRESHOLDS[0]) / 0.05 + 1 - 1e-6), 0, len(_THRESHOLDS)) / len(_THRESHOLDS)
+    return share + _NEARNESS * np.maximum(iou - _THRESHOLDS[0], 0)
 
 
 def _heaviest_path(weights: Floats, steps: int) -> tuple[float, list[int]]:

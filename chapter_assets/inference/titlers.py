@@ -1,6 +1,7 @@
 """Titlers write one title for each chosen chapter, from the chapter's own text and the titles before it."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -10,10 +11,11 @@ from chapter_assets.windows.prompts import PromptBuilder
 
 _TIME_STAMP = re.compile(r"^\W*\d{1,2}:\d{2}(?::\d{2})?\W*|\W*\d{1,2}:\d{2}(?::\d{2})?\W*$")
 _PREAMBLE = re.compile(
-    r"^(?:here (?:is|are)\b[^:]*:|(?:the |its )?(?:chapter )?title(?: is)?:|sure[,!.][^:]*:?)\s*", re.I
+    r"^(?:here (?:is|are)\b[^:]*:|(?:the |its )?(?:chapter )?title(?: is)?:|sure[,!.][^:]*:)\s*", re.I
 )
 MOST_TITLE_TOKENS = 24
 MOST_TITLE_WORDS = 12
+MOST_TITLE_CHARACTERS = 100  # where words are not parted by spaces
 
 
 class Titler(Protocol):
@@ -32,11 +34,18 @@ def chapter_segments(transcript: Transcript, starts: Sequence[int]) -> list[Sequ
 
 def tidy_title(raw: str) -> str:
     """A title fit to show: one line, no time stamps, preamble or quotes around it, at most 12 words; may be empty."""
-    lines = [line for line in map(clean_text, raw.splitlines()) if line]
-    title = lines[0] if lines else ""
-    title = _PREAMBLE.sub("", title)
-    title = _TIME_STAMP.sub("", title).strip(" \t\"'“”‘’*#-–—•")
-    return " ".join(title.rstrip(".,;:").split()[:MOST_TITLE_WORDS])
+    return next(filter(None, map(_tidy_line, raw.splitlines())), "")
+
+
+def _tidy_line(line: str) -> str:
+    title = _TIME_STAMP.sub("", _PREAMBLE.sub("", clean_text(line))).rstrip(".,;: ")
+    title = title.strip(" \t\"'“”‘’*#-–—•").rstrip(".,;:")
+    return " ".join(title.split()[:MOST_TITLE_WORDS])[:MOST_TITLE_CHARACTERS].rstrip()
+
+
+def _words(text: str) -> list[str]:
+    marked = (c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in text)
+    return [word for word in "".join(marked).split() if len(word) > 1]
 
 
 class ModelTitler:
@@ -72,7 +81,9 @@ class LexicalTitler:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         texts = [" ".join(s.text for s in segments) for segments in chapter_segments(transcript, starts)]
-        vectorizer = TfidfVectorizer(ngram_range=(1, 4), stop_words="english", sublinear_tf=True)
+        vectorizer = TfidfVectorizer(
+            ngram_range=(1, 4), stop_words="english", sublinear_tf=True, tokenizer=_words, token_pattern=None
+        )
         try:
             weights = vectorizer.fit_transform(texts)
         except ValueError:  # nothing but stop words
@@ -86,10 +97,12 @@ class LexicalTitler:
                 key=lambda pair: (pair[1] * (1 + 0.3 * phrases[pair[0]].count(" ")), -pair[0]),
                 default=None,
             )
-            titles.append(phrases[best[0]].capitalize() if best else extractive_title(text))
+            titles.append(
+                phrases[best[0]].capitalize()[:MOST_TITLE_CHARACTERS].rstrip() if best else extractive_title(text)
+            )
         return titles
 
 
 def extractive_title(text: str) -> str:
     """The first words of a chapter's text, in whatever language it is."""
-    return " ".join(clean_text(text).split()[:6]) or "…"
+    return " ".join(clean_text(text).split()[:6])[:MOST_TITLE_CHARACTERS].rstrip() or "…"

@@ -116,7 +116,9 @@ def _states(video: ReadVideo) -> States:
 
 
 def _priors(scores: Sequence[NDArray[np.float64]], videos: Sequence[ReadVideo]) -> Priors:
-    return fit_priors(scores, [v.starts_chapter for v in videos], [chapter_lengths(v) for v in videos])
+    seen = [s[v.seen] for s, v in zip(scores, videos, strict=True)]
+    whole = [v for v in videos if v.seen.all()]  # of a half that nobody looked at, the chapters are not known
+    return fit_priors(seen, [v.starts_chapter[v.seen] for v in videos], [chapter_lengths(v) for v in whole])
 
 
 def _logistic(

@@ -19,7 +19,6 @@ class WindowedTranscript:
 
     lines: list[list[int]]
     ranges: list[range]
-    tokens: list[int]
 
 
 def cut_transcript(
@@ -48,7 +47,7 @@ def cut_transcript(
         ranges = cut(costs, room, overlap)
     except InputError as error:
         raise InputError(f"{transcript.video_id}: {error.problem}", error.remedy) from error
-    return WindowedTranscript(lines, ranges, [fixed + sum(costs[r.start : r.stop]) for r in ranges])
+    return WindowedTranscript(lines, ranges)
 
 
 def training_windows(
@@ -73,7 +72,12 @@ def training_windows(
     counts["lines_shortened"] += sum(len(line) > MAX_LINE_TOKENS for line in windowed.lines)
     fingerprint = builder.fingerprint
     windows = []
-    for number, (segments, tokens) in enumerate(zip(windowed.ranges, windowed.tokens, strict=True)):
+    for number, segments in enumerate(windowed.ranges):
+        shown = windowed.lines[segments.start : segments.stop]
+        tokens = len(builder.window(transcript.title, shown, segments.start).ids)
+        if builder.timed:
+            written = [Chapter(transcript.segments[i].start, placed[i].title) for i in segments if i in placed]
+            tokens += len(builder.window_answer(written))
         windows.append(
             Window(
                 window_id=f"{transcript.video_id}/{number:03d}",

@@ -36,6 +36,9 @@ def cut(costs: Sequence[int], budget: int, overlap: float) -> list[range]:
         while next_start - 1 > start and repeated + costs[next_start - 1] <= overlap * budget:
             next_start -= 1
             repeated += costs[next_start]
+        while repeated + costs[stop] > budget:  # what comes next has to fit, or the window would lie inside this one
+            repeated -= costs[next_start]
+            next_start += 1
         start = next_start
     return windows
 

@@ -17,11 +17,11 @@ def nearest_start(starts: Sequence[float], time: float) -> int | None:
     chapter at 0 over silence or music is no segment's start.
     """
     after = bisect_left(starts, time)
-    if after == len(starts):
-        return after - 1
     if after == 0:
         return None if starts[0] >= 1 and time < starts[0] / 2 else 0
-    return after if starts[after] - time < time - starts[after - 1] else after - 1
+    if after < len(starts) and starts[after] - time < time - starts[after - 1]:
+        return after
+    return bisect_left(starts, starts[after - 1])  # the first of those that start together
 
 
 def snap(chapters: Sequence[Chapter], starts: Sequence[float]) -> tuple[dict[int, Chapter], Counter[str]]:

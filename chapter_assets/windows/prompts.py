@@ -5,6 +5,7 @@ a line costs the same in any window and is tokenized once per transcript.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,8 +65,9 @@ class PromptBuilder:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of all that shapes the tokens: vocabulary, template, wording. Recorded with every window."""
+        vocabulary = json.loads(self.tokenizer.backend_tokenizer.to_str())
         parts = [
-            self.tokenizer.backend_tokenizer.to_str(),
+            json.dumps(vocabulary | {"padding": None, "truncation": None}, sort_keys=True),  # those two change with use
             repr((self._before, self._after, self.timed)),
             repr(self.window("t", [[0]], first=0)),
             repr(self.title_request("t", [[0]], ["e"])),

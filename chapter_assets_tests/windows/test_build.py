@@ -114,7 +114,6 @@ def test_every_chapter_is_in_a_window_or_counted_and_no_prompt_with_its_answer_i
 
 @settings(max_examples=10, deadline=None)
 @given(case=labelled())
-@pytest.mark.xfail(strict=True, reason="tokens is reckoned from the costs while cutting: some too many, some too few")
 def test_the_tokens_of_a_window_are_those_of_its_prompt_and_answer(
     builder: PromptBuilder, case: tuple[Transcript, list[Chapter]]
 ) -> None:

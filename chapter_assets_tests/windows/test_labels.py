@@ -23,7 +23,6 @@ def test_between_two_starts_as_near_the_earlier_one_is_taken() -> None:
     assert nearest_start(STARTS, 25.0) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="from after, the last of the segments in one place is taken")
 def test_of_segments_that_start_together_the_first_is_taken() -> None:
     assert nearest_start([0.0, 10.0, 10.0, 20.0], 8.0) == 1
     assert nearest_start([0.0, 10.0, 10.0, 20.0], 12.0) == 1

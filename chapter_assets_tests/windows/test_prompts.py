@@ -158,7 +158,6 @@ def test_the_fingerprint_tells_prompts_apart_and_is_the_same_for_the_same(own_to
     assert len(found) == 4
 
 
-@pytest.mark.xfail(strict=True, reason="the tokenizer's padding and truncation state is in the hash")
 def test_the_fingerprint_does_not_change_when_the_tokenizer_was_used_for_something_else(own_tokenizer: Any) -> None:
     before = PromptBuilder(own_tokenizer, timed=False).fingerprint
     again = PromptBuilder(own_tokenizer, timed=False)
