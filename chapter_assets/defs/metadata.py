@@ -25,6 +25,8 @@ def preview(table: pa.Table, columns: list[str] | None = None) -> dg.MarkdownMet
 
 def counts_table(counts: dict[str, Any]) -> dg.MarkdownMetadataValue:
     """Name and number of each count, nested ones with their reason."""
+    if not counts:
+        return dg.MetadataValue.md("none")
     lines = ["| count | number |", "| --- | ---: |"]
     for name, value in counts.items():
         if isinstance(value, dict):

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from chapter_assets.chapters.chapterlist import Chapter
-from chapter_assets.evaluation.baselines import Times, best_spacing, guess, guesses
+from chapter_assets.evaluation.baselines import LABELS, Times, best_spacing, guess, guesses
 from chapter_assets.inference.adapters import load_adapter
 from chapter_assets.inference.base_models import find_base_model
 from chapter_assets.inference.choosers import GenerateChooser
@@ -89,7 +89,7 @@ def predict_all(
                     row = _row(system, videos[transcript.video_id], predict(transcript))
                     file.write(json.dumps(row) + "\n")
                     file.flush()
-                    if number % 10 == 0 or number == len(transcripts):
+                    if number == len(transcripts) or (number % 10 == 0 and system not in LABELS):
                         note(f"{system}: {number} of {len(transcripts)} videos")
                 rows.append(row)
     return pa.Table.from_pylist(rows, schema=PREDICTIONS)

@@ -134,7 +134,7 @@ def eval_report(context: dg.AssetExecutionContext, storage: StoreResource) -> dg
         metadata={
             "report": dg.MetadataValue.md(report_markdown(report)),
             **{name: metadata.image(png, name) for name, png in plots(report).items()},
-            "page": dg.MetadataValue.url((artifact.folder / "report.html").as_uri()),
+            "page": dg.MetadataValue.path(str(artifact.folder / "report.html")),
             "folder": metadata.path(artifact.folder),
         },
     )
