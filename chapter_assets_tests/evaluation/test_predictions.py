@@ -156,6 +156,35 @@ def test_a_journal_cut_just_before_the_end_of_a_line_stays_readable(predict: Pre
     assert len(work.lines()) == len(first)
 
 
+def test_the_finetuned_model_and_the_control_say_how_sure_they_are_and_guesses_do_not(predict: Predict) -> None:
+    for row in predict():
+        believes = row["system"] in ("control", "finetuned")
+        for column in ("confidences", "expected_f1", "score"):
+            assert (row[column] is not None) == believes
+        if believes:
+            assert len(row["confidences"]) == len(row["chapters"])
+            assert all(0 <= c <= 1 for c in row["confidences"])
+            assert 0 <= row["score"] <= row["expected_f1"] <= 100
+        else:
+            assert row["unsupported"] == []  # titled with phrases of the text
+
+
+def test_unlabelled_videos_are_predicted_by_the_finetuned_model_alone_and_only_once(
+    settings: Settings, training_set: Artifact, adapter: Path, work: Work
+) -> None:
+    talk = long_transcript(15, seed=9, video_id="u1", title="On u1")
+    about = {"video_id": "u1", "title": "On u1", "channel_id": "c9", "duration": talk.duration}
+    unlabelled = [(about | {"split": "unlabelled", "shard": "sample"}, talk)]
+    first, again = (
+        predict_all(settings, training_set, adapter, False, work.journal.parent, print, unlabelled) for _ in range(2)
+    )
+    assert again == first
+    assert [(r["system"], r["video_id"]) for r in first.to_pylist() if r["split"] == "unlabelled"] == [
+        ("finetuned", "u1")
+    ]
+    assert len(work.lines()) == len(SYSTEMS) * len(GATE) + 1
+
+
 def test_the_gold_of_a_split_is_its_videos_with_duration_and_chapters(training_set: Artifact) -> None:
     gold = judged_gold(training_set, "gate")
     assert sorted(gold) == GATE
