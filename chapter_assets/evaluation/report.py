@@ -102,12 +102,14 @@ def _correlation(figure: Mapping[str, Any]) -> str:
 
 def title_sentence(titles: Mapping[str, Any]) -> str:
     """What is doubtful in the titles, for people."""
-    line = f"In {plural(titles['titles'], 'title')}: {titles['unsupported']:,} names or numbers that nobody said"
+    said = f"{titles['unsupported']:,}"
     if titles["unsupported"]:
         words = ", ".join(titles["unsupported_words"])
-        line += f", from {plural(titles['videos_with_unsupported'], 'video')} ({words})"
-    line += f"; {titles['repeated']:,} repeated in their list"
-    return f"{line}; {plural(titles['preambles'], 'preamble')} (“Here is …:”) taken off."
+        said += f", in {plural(titles['videos_with_unsupported'], 'video')} ({words})"
+    return (
+        f"{plural(titles['titles'], 'title')}. Names and numbers that nobody said: {said}. Repeated in their list: "
+        f"{titles['repeated']:,}. Preambles (“Here is …:”) taken off: {titles['preambles']:,}."
+    )
 
 
 def label_sentence(to_label: Mapping[str, Any]) -> str:

@@ -12,10 +12,11 @@ import pytest
 
 from chapter_assets.chapters.chapterlist import Chapter, problems
 from chapter_assets.errors import InputError
+from chapter_assets.evaluation.predict import find_system
 from chapter_assets.evaluation.predictions import PREDICTIONS, judged_gold, predict_all
 from chapter_assets.inference.adapters import load_adapter, write_chooser
 from chapter_assets.inference.base_models import find_base_model, load_causal_lm
-from chapter_assets.inference.decoder import Priors
+from chapter_assets.inference.decoder import Priors, Wishes
 from chapter_assets.inference.engine import TransformersEngine
 from chapter_assets.inference.head import score_control
 from chapter_assets.settings import Settings
@@ -201,6 +202,22 @@ def test_an_adapter_predicts_with_its_own_head_and_priors(settings: Settings, ad
     assert found.scores == pytest.approx(list(expected))
     assert loaded.predictor.chooser.priors == Priors(spread=0.25)  # type: ignore[attr-defined]
     assert loaded.control.chooser.priors == Priors(shift=-1)  # type: ignore[attr-defined]
+
+
+def test_wishes_reach_the_adapters_model_and_its_control(settings: Settings, adapter: Path) -> None:
+    talk = long_transcript(30)
+    for wished in (2, 7):
+        assert len(find_system(settings, adapter, None, None, Wishes(count=wished))(talk)) == wished
+    assert load_adapter(adapter, settings.base_models_dir).predictor.predict(talk).chapters == find_system(
+        settings, adapter, None, None, Wishes()
+    )(talk)
+
+
+@pytest.mark.parametrize("name", ["one_chapter", "three_equal", "equal_spacing:60", "base_zero_shot"])
+def test_a_baseline_without_scores_refuses_wishes_before_anything_is_loaded(settings: Settings, name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} cannot honour") as caught:
+        find_system(settings, None, name, None, Wishes(granularity=2))
+    assert "--baseline control" in caught.value.remedy
 
 
 def rewritten(adapter: Path, folder: Path, **changed: Any) -> Path:

@@ -180,8 +180,8 @@ def test_the_page_shows_what_the_models_confidence_is_worth_and_what_to_label(tm
     for said in (
         "How far its own confidence can be trusted",
         "Titles to doubt",
-        "14 names or numbers that nobody said, from 14 videos (Berta)",
-        "14 preambles",
+        "Names and numbers that nobody said: 14, in 14 videos (Berta)",
+        "taken off: 14",
         "What to label next",
         "Of 1 video without chapters",
         title,
