@@ -30,7 +30,7 @@ def belief(rows: Mapping[str, Row], gold: Gold, f1: Mapping[str, float]) -> dict
     the videos in `gold`; `right` means a gold start nearer than 5 s. `calibration_error`: mean over boundaries of the
     distance (0 to 1) between confidence and share right in their bin (expected calibration error, Guo et al. 2017).
     `expected_f1` and `score`: {mean, mean_f1, rank_correlation (Spearman's, null with fewer than `LEAST_RANKED` videos
-    or no difference between them), videos}.
+    or no difference between them), chance (95 % of unrelated orders stay within it: 1.96 / sqrt(videos - 1)), videos}.
     """
     pairs = [pair for video in gold if video in rows for pair in _judged_boundaries(rows[video], gold[video][1])]
     figures = {name: _ranking(rows, f1, name) for name in ("expected_f1", "score")}
@@ -80,6 +80,7 @@ def _ranking(rows: Mapping[str, Row], f1: Mapping[str, float], column: str) -> d
         "mean": float(believed.mean()) if videos else math.nan,
         "mean_f1": float(true.mean()) if videos else math.nan,
         "rank_correlation": _spearman(believed, true),
+        "chance": 1.96 / math.sqrt(len(videos) - 1) if len(videos) >= LEAST_RANKED else math.nan,
         "videos": len(videos),
     }
 

@@ -67,7 +67,7 @@ def report_markdown(report: Report) -> str:
         parts += ["### Titles to doubt", title_sentence(report["titles"])]
     if report["to_label"]:
         cells = [[_in_cell(v["name"]), *v["figures"]] for v in _to_label(report)]
-        parts += ["### What to label next", label_sentence(report["to_label"]), _markdown_rows(_LABEL_HEADS, cells)]
+        parts += ["### What to label next", label_sentence(report), _markdown_rows(_LABEL_HEADS, cells)]
     return "\n\n".join(parts)
 
 
@@ -91,7 +91,9 @@ def belief_sentences(belief: Mapping[str, Any]) -> list[str]:
             f"It expects an F1 of {number(expected['mean'])}; the true one is {number(expected['mean_f1'])}. "
             f"Whether it knows which lists are good: rank correlation with the true F1, over "
             f"{plural(expected['videos'], 'video')}, is {_correlation(expected)} for the expected F1 and "
-            f"{_correlation(score)} for the score without gold (1: the same order, 0: no relation)."
+            f"{_correlation(score)} for the score without gold (1: the same order, 0: no relation"
+            + ("" if expected["chance"] is None else f"; within ±{number(expected['chance'], 2)} it may be chance")
+            + ")."
         )
     return said
 
@@ -112,17 +114,22 @@ def title_sentence(titles: Mapping[str, Any]) -> str:
     )
 
 
-def label_sentence(to_label: Mapping[str, Any]) -> str:
-    """What the list of videos to label is, for people."""
+def label_sentence(report: Report) -> str:
+    """What the list of videos to label is, and whether the model is known to choose well, for people."""
+    to_label, expected = report["to_label"], report["belief"]["expected_f1"] if report["belief"] else {}
+    shown = (expected.get("rank_correlation") or 0) > (expected.get("chance") or 0)
+    doubt = (
+        "" if shown else " That its expected F1 tells poor lists from good ones is not shown here: take it as a hint."
+    )
     looked_at = plural(to_label["looked_at"], "video")
     if to_label["kind"] == "unlabelled":
         return (
             f"Of {looked_at} without chapters, those of which the model is least sure, the lowest expected F1 first: "
-            "a person's list adds most there."
+            f"a person's list adds most there.{doubt}"
         )
     return (
         "The shards hold no video that has a transcript but no chapters. In its place: the judged videos of which the "
-        f"model is least sure, of {looked_at}. They have their chapters; label others like them."
+        f"model is least sure, of {looked_at}. They have their chapters; label others like them.{doubt}"
     )
 
 
@@ -344,7 +351,7 @@ def _html(report: Report, predictions: pa.Table, gold: Gold, about: Mapping[str,
         belief=_belief_drawing(report),
         title_sentence=report["titles"] and title_sentence(report["titles"]),
         to_label=report["to_label"]
-        and {"sentence": label_sentence(report["to_label"]), "heads": _LABEL_HEADS, "videos": _to_label(report)},
+        and {"sentence": label_sentence(report), "heads": _LABEL_HEADS, "videos": _to_label(report)},
         timelines=_timelines(report, predictions, gold, judged),
         found_percent=round(100 * FOUND_IOU),
     )

@@ -210,6 +210,20 @@ def test_without_unlabelled_videos_the_judged_ones_are_listed_and_called_so(tmp_
     assert "In its place: the judged videos of which the model is least sure, of 14 videos." in html
 
 
+def test_the_list_to_label_is_called_a_hint_unless_the_expected_f1_is_shown_to_follow_the_true_one():
+    gold, rows = believing(40)
+    hint = "take it as a hint"
+    assert hint not in report_markdown(evaluate_systems(table(rows), gold))
+    for r in rows:
+        r["expected_f1"] = r["expected_f1"] and 100 - r["expected_f1"]
+    markdown = report_markdown(evaluate_systems(table(rows), gold))
+    assert hint in markdown
+    assert "within ±0.31 it may be chance" in markdown
+    few = report_markdown(evaluate_systems(table(rows[:20]), gold))  # five videos
+    assert hint in few
+    assert "is unknown for the expected F1" in few
+
+
 def test_a_model_without_belief_has_no_section_on_it(tmp_path):
     html, report = page_of(tmp_path, *many(14, HITS))
     assert report["belief"] is None
