@@ -195,16 +195,37 @@ def predict(
         str | None, typer.Option(help="one_chapter, three_equal, equal_spacing:SECONDS, control or base_zero_shot")
     ] = None,
     finetune: Annotated[str | None, typer.Option(help="Key of a finetune, e.g. ft-0001")] = None,
+    count: Annotated[
+        int | None, typer.Option(help="So many chapters per video; fewer only where there are not enough segments")
+    ] = None,
+    min_length: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", help="No chapter is shorter, e.g. 60; where --count does not fit, it gives way"
+        ),
+    ] = 0.0,
+    granularity: Annotated[
+        float,
+        typer.Option(
+            metavar="X",
+            help="How finely to cut: the odds of every start times X. 3 gives more chapters, 0.3 fewer; "
+            "with --count it changes nothing",
+        ),
+    ] = 1.0,
 ) -> None:
     """Predict chapters for every video with a transcript; without a flag, by the champion or the newest finetune.
 
-    Nothing of a video is read but its transcript, duration and title.
+    Nothing of a video is read but its transcript, duration and title. The model finds as many chapters as it deems
+    right; --count, --min-length and --granularity say otherwise, and only finetunes, adapters and the baseline
+    control can honour them.
     """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
 
     from chapter_assets.evaluation.predict import predict_files
+    from chapter_assets.inference.decoder import Wishes
 
+    wishes = Wishes(count, min_length, granularity)
     if sum(x is not None for x in (adapter, baseline, finetune)) > 1:
         raise InputError("--adapter, --baseline and --finetune exclude each other", "Give one of them, or none")
     _quiet_models()
@@ -213,7 +234,15 @@ def predict(
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("videos", total=None)
         counts = predict_files(
-            Settings(), chapters, asrs, out, adapter, baseline, finetune, lambda n: progress.update(task, completed=n)
+            Settings(),
+            chapters,
+            asrs,
+            out,
+            adapter,
+            baseline,
+            finetune,
+            wishes,
+            lambda n: progress.update(task, completed=n),
         )
     typer.echo(f"{out}: " + ", ".join(f"{number} {what}" for what, number in counts.items()), err=True)
 

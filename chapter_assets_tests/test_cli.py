@@ -7,6 +7,8 @@ import pytest
 
 from chapter_assets_tests.shell import SAMPLE, Shell
 
+PREDICT = ("predict", "--chapters", "no.json", "--asrs", "no.json", "--out", "x.json")
+
 
 @pytest.fixture
 def shell(tmp_path: Path, tiny_model: Path) -> Shell:
@@ -44,6 +46,12 @@ def test_predict_gives_the_same_lists_whatever_the_answers_in_the_chapters_file(
     [
         (("predict", "--chapters", "no.json", "--asrs", "no.json", "--out", "x.json"), "no finished finetune"),
         (("predict", "--chapters", "no.json", "--asrs", "no.json", "--out", "x.json", "--baseline", "luck"), "luck"),
+        ((*PREDICT, "--count", "0"), "Wish for a count of 1 or more"),
+        ((*PREDICT, "--min-length", "-5"), "Wish for a least length of 0 s"),
+        ((*PREDICT, "--granularity", "nan"), "Use a number above 0"),
+        ((*PREDICT, "--baseline", "three_equal", "--count", "4"), "--baseline control"),
+        ((*PREDICT, "--baseline", "equal_spacing:60", "--granularity", "2"), "--baseline control"),
+        ((*PREDICT, "--baseline", "base_zero_shot", "--min-length", "30"), "--baseline control"),
         (("evaluate", "--gold", "no.json", "--pred", "no.json"), "no.json"),
         (("register", "nowhere"), "chapter-assets fetch nowhere"),
         (("register",), "There is no shard"),

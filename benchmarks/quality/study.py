@@ -121,7 +121,7 @@ def judge(
                 logits, priors = score_control(read.transcript, plain.weights), plain.priors
             elif fitted is not None and read.states is not None:
                 logits, priors = fitted.head.score(read.transcript, read.states), fitted.priors
-            chosen = decode(starts, list(logits), read.transcript.duration, priors)
+            chosen = decode(starts, list(logits), read.transcript.duration, priors).starts
             scores[index] = f1(videos[index], [starts[i] for i in chosen])
     return scores
 

@@ -10,6 +10,7 @@ from chapter_assets.errors import InputError
 from chapter_assets.evaluation.baselines import guess, guesses
 from chapter_assets.evaluation.predictions import zero_shot_predictor
 from chapter_assets.inference.adapters import load_adapter
+from chapter_assets.inference.decoder import Wishes
 from chapter_assets.settings import Settings
 from chapter_assets.store import Store
 from chapter_assets.transcripts.segments import Transcript
@@ -32,21 +33,33 @@ def default_finetune(store: Store) -> str:
     return newest
 
 
-def find_system(settings: Settings, adapter: Path | None, baseline: str | None, finetune: str | None) -> Predict:
-    """How to predict: by an adapter's folder, a baseline's name, or a finetune's key (None: the default one)."""
+def find_system(
+    settings: Settings, adapter: Path | None, baseline: str | None, finetune: str | None, wishes: Wishes
+) -> Predict:
+    """How to predict: by an adapter's folder, a baseline's name, or a finetune's key (None: the default one).
+
+    Raises InputError where there is none, and for `wishes` that a baseline cannot honour; an adapter that writes time
+    stamps refuses them at the first video.
+    """
     if baseline is not None:
-        return _baseline(settings, baseline)
+        return _baseline(settings, baseline, wishes)
     if adapter is None:
         store = Store(settings.store_dir)
         adapter = store.read("lora_adapter", finetune or default_finetune(store)).folder
     loaded = load_adapter(adapter, settings.base_models_dir)
-    return lambda transcript: loaded.predictor.predict(transcript).chapters
+    return lambda transcript: loaded.predictor.predict(transcript, wishes).chapters
 
 
-def _baseline(settings: Settings, name: str) -> Predict:
+def _baseline(settings: Settings, name: str, wishes: Wishes) -> Predict:
     kind, _, argument = name.partition(":")
     every = float(argument) if argument.replace(".", "", 1).isdigit() else 0.0
-    if kind in (simple := guesses(every)) and (kind == "equal_spacing") == (every >= 1):
+    guessed = kind in (simple := guesses(every)) and (kind == "equal_spacing") == (every >= 1)
+    if wishes != Wishes() and (guessed or name == "base_zero_shot"):
+        raise InputError(
+            f"The baseline {name} cannot honour --count, --min-length or --granularity: it weighs no segments",
+            "Leave them out, or use --baseline control, --finetune KEY or --adapter FOLDER",
+        )
+    if guessed:
         return lambda t: guess(t, simple[kind](t.duration))
     if name == "base_zero_shot":
         zero_shot = zero_shot_predictor(settings)
@@ -55,7 +68,7 @@ def _baseline(settings: Settings, name: str) -> Predict:
         store = Store(settings.store_dir)
         folder = store.read("lora_adapter", default_finetune(store)).folder
         control = load_adapter(folder, settings.base_models_dir).control
-        return lambda t: control.predict(t).chapters
+        return lambda t: control.predict(t, wishes).chapters
     raise InputError(
         f"Unknown baseline {name!r}",
         "Use one_chapter, three_equal, equal_spacing:SECONDS (e.g. equal_spacing:120), control or base_zero_shot",
@@ -100,15 +113,19 @@ def predict_files(
     adapter: Path | None,
     baseline: str | None,
     finetune: str | None,
+    wishes: Wishes,
     on_progress: Callable[[int], None],
 ) -> Counter[str]:
-    """Predict every video that has a transcript and write `out`; returns in, predicted, and refused by reason."""
+    """Predict every video that has a transcript and write `out`; returns in, predicted, and refused by reason.
+
+    Raises InputError as `find_system` does, and when `out` cannot be written.
+    """
     if out.is_dir():
         raise InputError(f"{out} is a folder", "Give the name of a file to --out")
     if not out.parent.is_dir():
         raise InputError(f"There is no folder {out.parent} to write {out.name} into", "Make it, or give another --out")
     counts: Counter[str] = Counter()
-    predict = find_system(settings, adapter, baseline, finetune)
+    predict = find_system(settings, adapter, baseline, finetune, wishes)
     found: dict[str, tuple[float | None, list[Chapter]]] = {}
     for transcript in read_transcripts(chapters, asrs, counts):
         found[transcript.video_id] = (transcript.duration, predict(transcript))

@@ -1,4 +1,4 @@
-"""The predictions of every system on the judged videos of a training set, one row each, resumable."""
+"""Every system's predictions for the judged videos, and the finetuned one's for unlabelled ones, resumable."""
 
 import json
 import time
@@ -16,6 +16,7 @@ from chapter_assets.inference.base_models import find_base_model
 from chapter_assets.inference.choosers import GenerateChooser
 from chapter_assets.inference.engine import TransformersEngine
 from chapter_assets.inference.predictor import Prediction, Predictor
+from chapter_assets.inference.score import unsupported_words
 from chapter_assets.inference.titlers import LexicalTitler
 from chapter_assets.settings import Settings
 from chapter_assets.store import Artifact
@@ -34,6 +35,10 @@ PREDICTIONS = pa.schema(
         ("duration", pa.float64()),
         ("chapters", pa.list_(pa.struct([("start", pa.float64()), ("title", pa.string())]))),
         ("scores", pa.list_(pa.float32())),
+        ("confidences", pa.list_(pa.float32())),
+        ("expected_f1", pa.float64()),
+        ("score", pa.float64()),
+        ("unsupported", pa.list_(pa.string())),
         ("raw", pa.string()),
         ("valid_before_repair", pa.bool_()),
         ("repairs", pa.list_(pa.string())),
@@ -66,14 +71,16 @@ def predict_all(
     zero_shot: bool,
     work: Path,
     note: Callable[[str], None],
+    unlabelled: Sequence[tuple[dict[str, Any], Transcript]] = (),
 ) -> pa.Table:
     """Predict every gate video with every system: the guesses, the control, the base model, the finetuned one.
 
+    The finetuned one also predicts the `unlabelled` videos, given as the row of `videos` and the transcript.
     Each row is written to `work` when it is done; a run that was killed goes on after the last one.
     """
     videos = {row["video_id"]: row for row in training_set.table("videos").to_pylist()}
-    transcripts = [
-        t
+    gate = [
+        (videos[t.video_id], t)
         for t in read_transcripts(training_set.table("videos"), training_set.table("transcripts"))
         if videos[t.video_id]["split"] == "gate"
     ]
@@ -83,14 +90,15 @@ def predict_all(
     done = {(row["system"], row["video_id"]): row for row in _read_journal(journal)}
     with journal.open("a", encoding="utf-8") as file:
         for system, predict in _systems(settings, adapter, zero_shot, spacing):
-            for number, transcript in enumerate(transcripts, start=1):
+            asked = [*gate, *unlabelled] if system == "finetuned" else gate
+            for number, (video, transcript) in enumerate(asked, start=1):
                 row = done.get((system, transcript.video_id))
                 if row is None:
-                    row = _row(system, videos[transcript.video_id], predict(transcript))
+                    row = _row(system, video, transcript, predict(transcript))
                     file.write(json.dumps(row) + "\n")
                     file.flush()
-                    if number == len(transcripts) or (number % 10 == 0 and system not in LABELS):
-                        note(f"{system}: {number} of {len(transcripts)} videos")
+                    if number == len(asked) or (number % 10 == 0 and system not in LABELS):
+                        note(f"{system}: {number} of {len(asked)} videos")
                 rows.append(row)
     return pa.Table.from_pylist(rows, schema=PREDICTIONS)
 
@@ -117,7 +125,7 @@ def _systems(
     yield "finetuned", loaded.predictor.predict
 
 
-def _row(system: str, video: dict[str, Any], prediction: Prediction) -> dict[str, Any]:
+def _row(system: str, video: dict[str, Any], transcript: Transcript, prediction: Prediction) -> dict[str, Any]:
     return {
         "system": system,
         "video_id": video["video_id"],
@@ -128,6 +136,10 @@ def _row(system: str, video: dict[str, Any], prediction: Prediction) -> dict[str
         "duration": video["duration"],
         "chapters": [asdict(c) for c in prediction.chapters],
         "scores": prediction.scores,
+        "confidences": prediction.confidences,
+        "expected_f1": prediction.expected_f1,
+        "score": None if prediction.score is None else prediction.score.total,
+        "unsupported": [word for found in unsupported_words(transcript, prediction.chapters) for word in found],
         "raw": prediction.raw,
         "valid_before_repair": prediction.valid_before_repair,
         "repairs": prediction.repairs,

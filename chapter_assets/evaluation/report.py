@@ -54,8 +54,121 @@ def write_report(report: Report, predictions: pa.Table, gold: Gold, about: Mappi
 
 
 def report_markdown(report: Report) -> str:
-    """The verdict, the headline table and the slices as Markdown."""
-    return "\n\n".join([report["verdict"], judged_videos(report), markdown_table(report), *_slices_markdown(report)])
+    """The verdict, the headline table, the slices, and what the model makes of its own lists, as Markdown."""
+    parts = [report["verdict"], judged_videos(report), markdown_table(report), *_slices_markdown(report)]
+    if report["belief"]:
+        cells = [[b["between"], f"{b['boundaries']:,}", b["right"]] for b in _bins(report)]
+        parts += [
+            "### How far its own confidence can be trusted",
+            *belief_sentences(report["belief"]),
+            _markdown_rows(["confidence", "boundaries", "right within 5 s"], cells),
+        ]
+    if report["titles"]:
+        parts += ["### Titles to doubt", title_sentence(report["titles"])]
+    if report["to_label"]:
+        cells = [[_in_cell(v["name"]), *v["figures"]] for v in _to_label(report)]
+        parts += ["### What to label next", label_sentence(report), _markdown_rows(_LABEL_HEADS, cells)]
+    return "\n\n".join(parts)
+
+
+def belief_sentences(belief: Mapping[str, Any]) -> list[str]:
+    """What the reliability and the rank correlations say, for people."""
+    said = []
+    if belief["boundaries"]:
+        sure, right = (
+            sum(b["boundaries"] * b[key] for b in belief["reliability"]) / belief["boundaries"]
+            for key in ("confidence", "right")
+        )
+        error = belief["calibration_error"]
+        said.append(
+            f"Of {belief['boundaries']:,} boundaries it is {share(sure)} sure on average, and {share(right)} are right "
+            "(a gold start within 5 s). "
+            f"Confidence and truth are {number(100 * error)} points apart on average over the bins."
+        )
+    expected, score = belief["expected_f1"], belief["score"]
+    if expected["videos"]:
+        said.append(
+            f"It expects an F1 of {number(expected['mean'])}; the true one is {number(expected['mean_f1'])}. "
+            f"Whether it knows which lists are good: rank correlation with the true F1, over "
+            f"{plural(expected['videos'], 'video')}, is {_correlation(expected)} for the expected F1 and "
+            f"{_correlation(score)} for the score without gold (1: the same order, 0: no relation"
+            + ("" if expected["chance"] is None else f"; within ±{number(expected['chance'], 2)} it may be chance")
+            + ")."
+        )
+    return said
+
+
+def _correlation(figure: Mapping[str, Any]) -> str:
+    return "unknown" if figure["rank_correlation"] is None else number(figure["rank_correlation"], 2)
+
+
+def title_sentence(titles: Mapping[str, Any]) -> str:
+    """What is doubtful in the titles, for people."""
+    said = f"{titles['unsupported']:,}"
+    if titles["unsupported"]:
+        words = ", ".join(titles["unsupported_words"])
+        said += f", in {plural(titles['videos_with_unsupported'], 'video')} ({words})"
+    return (
+        f"{plural(titles['titles'], 'title')}. Names and numbers that nobody said: {said}. Repeated in their list: "
+        f"{titles['repeated']:,}. Preambles (“Here is …:”) taken off: {titles['preambles']:,}."
+    )
+
+
+def label_sentence(report: Report) -> str:
+    """What the list of videos to label is, and whether the model is known to choose well, for people."""
+    to_label, expected = report["to_label"], report["belief"]["expected_f1"] if report["belief"] else {}
+    shown = (expected.get("rank_correlation") or 0) > (expected.get("chance") or 0)
+    doubt = (
+        "" if shown else " That its expected F1 tells poor lists from good ones is not shown here: take it as a hint."
+    )
+    looked_at = plural(to_label["looked_at"], "video")
+    if to_label["kind"] == "unlabelled":
+        return (
+            f"Of {looked_at} without chapters, those of which the model is least sure, the lowest expected F1 first: "
+            f"a person's list adds most there.{doubt}"
+        )
+    return (
+        "The shards hold no video that has a transcript but no chapters. In its place: the judged videos of which the "
+        f"model is least sure, of {looked_at}. They have their chapters; label others like them.{doubt}"
+    )
+
+
+_LABEL_HEADS = ["video", "shard", "length", "predicted chapters", "expected F1", "score"]
+
+
+def _to_label(report: Report) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": video["title"] or video["video_id"],
+            "video_id": video["video_id"],
+            "figures": [
+                video["shard"] or "-",
+                _clock(video["duration"]),
+                f"{video['chapters']:,}",
+                number(video["expected_f1"]),
+                number(video["score"]),
+            ],
+        }
+        for video in report["to_label"]["videos"]
+    ]
+
+
+def _bins(report: Report) -> list[dict[str, Any]]:
+    """The bins of confidence, as words."""
+    return [
+        {**b, "between": f"{round(100 * b['low'])} to {share(b['high'])}", "right": share(b["right"])}
+        for b in report["belief"]["reliability"]
+    ]
+
+
+def _in_cell(text: str) -> str:
+    """`text` as it can stand in a Markdown table: no markup, no pipe, on one line."""
+    return re.sub(r"([\\`*_\[\]<>|#!])", r"\\\1", " ".join(text.split()))
+
+
+def _markdown_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def judged_videos(report: Report) -> str:
@@ -84,12 +197,12 @@ def _slices_markdown(report: Report) -> list[str]:
     order = [judged, *(system for system in report["order"] if system != judged)]
     labels = [f"F1, {report['systems'][system]['label'].lower()}" for system in order]
     heads = ["slice", "videos", "channels", labels[0], "skill", *labels[1:]]
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
+    lines = []
     for part in shown:
         f1 = [with_interval(part["systems"][system]["f1_all"]) for system in order]
         skill = with_interval(part["systems"][judged]["skill"], signed)
         lines.append([part["label"], f"{part['videos']:,}", f"{part['channels']:,}", f1[0], skill, *f1[1:]])
-    return ["\n".join(f"| {' | '.join(line)} |" for line in lines)]
+    return [_markdown_rows(heads, lines)]
 
 
 def shown_slices(report: Report) -> list[dict[str, Any]]:
@@ -104,8 +217,14 @@ def judged_system(report: Report) -> str:
 
 
 def plots(report: Report) -> dict[str, bytes]:
-    """PNG pictures for places that show no HTML: `f1` (mean and interval per system) and `chapter_counts`."""
-    return {"f1": _f1_plot(report), "chapter_counts": _counts_plot(report)}
+    """PNG pictures for places that show no HTML: `f1` (mean and interval per system), `chapter_counts`, `reliability`.
+
+    The last only where the finetuned model is sure or unsure of its boundaries.
+    """
+    found = {"f1": _f1_plot(report), "chapter_counts": _counts_plot(report)}
+    if report["belief"] and report["belief"]["boundaries"]:
+        found["reliability"] = _reliability_plot(report)
+    return found
 
 
 _INK, _SOFT, _RULE, _ACCENT, _GREY = "#1d2126", "#5b6470", "#d9dde2", "#0b7263", "#8a94a0"
@@ -171,6 +290,20 @@ def _counts_plot(report: Report) -> bytes:
     return _png(figure)
 
 
+def _reliability_plot(report: Report) -> bytes:
+    figure, axes = _figure(5, 4.6)
+    axes.plot([0, 100], [0, 100], color=_SOFT, linewidth=1, linestyle="--")
+    for b in report["belief"]["reliability"]:
+        at = 100 * b["confidence"], 100 * b["right"]
+        axes.plot(*at, "o", color=_ACCENT, alpha=0.6, markersize=min(4 + math.sqrt(b["boundaries"]), 20), linewidth=0)
+        axes.annotate(f"{b['boundaries']:,}", at, (0, 11), textcoords="offset points", ha="center", color=_INK)
+    axes.set_xlim(-3, 103)
+    axes.set_ylim(-3, 108)
+    axes.set_xlabel("confidence of a boundary (%, mean of the bin)", color=_SOFT)
+    axes.set_ylabel("right: a gold start within 5 s (%)", color=_SOFT)
+    return _png(figure)
+
+
 def _count_ticks(least: int, most: int) -> list[int]:
     """Powers of two from `least`, 0 or 1, to beyond `most`."""
     return [*([0] if least == 0 else []), *(2**power for power in range(1 + math.ceil(math.log2(max(most, 2)))))]
@@ -215,6 +348,10 @@ def _html(report: Report, predictions: pa.Table, gold: Gold, about: Mapping[str,
         details=_details(report),
         lines=_threshold_lines(report),
         counts=_counts_drawing(report, judged),
+        belief=_belief_drawing(report),
+        title_sentence=report["titles"] and title_sentence(report["titles"]),
+        to_label=report["to_label"]
+        and {"sentence": label_sentence(report), "heads": _LABEL_HEADS, "videos": _to_label(report)},
         timelines=_timelines(report, predictions, gold, judged),
         found_percent=round(100 * FOUND_IOU),
     )
@@ -337,6 +474,20 @@ def _counts_drawing(report: Report, judged: str) -> dict[str, Any]:
         "many": many,
         "same": counts.total() - few - many,
     }
+
+
+def _belief_drawing(report: Report) -> dict[str, Any] | None:
+    """Confidence against share that is right, as circles in a box of 260 x 260, with the bins as words."""
+    if not report["belief"]:
+        return None
+    bins = [
+        b
+        | {"x": _PLOT_HEIGHT * raw["confidence"], "y": _PLOT_HEIGHT * (1 - raw["right"])}
+        | {"r": min(3.5 * math.sqrt(raw["boundaries"]), 16)}
+        for b, raw in zip(_bins(report), report["belief"]["reliability"], strict=True)
+    ]
+    ticks = [(tick, _PLOT_HEIGHT * tick / 100) for tick in range(0, 101, 20)]
+    return {"size": _PLOT_HEIGHT, "bins": bins, "ticks": ticks, "sentences": belief_sentences(report["belief"])}
 
 
 def _timelines(report: Report, predictions: pa.Table, gold: Gold, judged: str) -> list[dict[str, Any]]:

@@ -14,8 +14,9 @@ from chapter_assets.chapters import metrics
 from chapter_assets.chapters.chapterlist import Chapter
 from chapter_assets.chapters.title_metrics import Matrix
 from chapter_assets.errors import InputError
-from chapter_assets.evaluation import baselines
+from chapter_assets.evaluation import baselines, confidence
 from chapter_assets.evaluation.bootstrap import FEW_CHANNELS, LEAST_CHANNELS, channel_bootstrap
+from chapter_assets.evaluation.unlabelled import SPLIT as UNLABELLED
 
 CONTROL = "control"
 JUDGED = "finetuned"
@@ -35,7 +36,10 @@ _DURATIONS = (
     (3600, "30 to 60 min"),
     (math.inf, "60 min and more"),
 )
-_COLUMNS = ("video_id", "shard", "channel", "title", "chapters", "valid_before_repair", "repairs", "seconds")
+_COLUMNS = (
+    *("video_id", "shard", "channel", "title", "duration", "chapters", "confidences", "expected_f1", "score"),
+    *("unsupported", "raw", "valid_before_repair", "repairs", "seconds"),
+)
 
 Report = dict[str, Any]
 Gold = Mapping[str, tuple[float, Sequence[Chapter]]]
@@ -66,7 +70,8 @@ def evaluate_systems(predictions: pa.Table, gold: Gold, split: str = "gate") -> 
     {value, low, high} with the ends of the 95 % interval (null with fewer than `LEAST_CHANNELS`). `skill` and
     `over_best_guess` are paired differences of `f1_all` to the control and to `best_guess`, the guess with the highest
     `f1_all` on these videos; null for that system itself. `slices`: `f1_all` and `skill` by duration and by shard.
-    `videos`: F1 and chapter counts one by one.
+    `videos`: F1 and chapter counts one by one. Of the finetuned model (null without one): `belief` and `titles` on
+    these videos, `to_label` with the videos it is least sure of, as evaluation/confidence.py has them.
 
     Raises InputError when nothing can be judged, or a system has two rows for one video.
     """
@@ -135,6 +140,7 @@ def evaluate_systems(predictions: pa.Table, gold: Gold, split: str = "gate") -> 
             }
             for i, video in enumerate(videos)
         ],
+        **_own_view(rows.get(JUDGED, {}), predictions, judged_gold, f1.get(JUDGED, np.zeros(0))),
     }
     report = _plain(report)
     report["outcome"], report["verdict"] = _verdict(report)
@@ -154,6 +160,17 @@ def _rows_by_system(predictions: pa.Table, split: str) -> dict[str, _Rows]:
             )
         found[row["video_id"]] = row
     return rows
+
+
+def _own_view(rows: _Rows, predictions: pa.Table, gold: Gold, f1: Matrix) -> Report:
+    """What the finetuned model itself makes of its lists; `f1` as `gold` is ordered, empty without that model."""
+    judged = {video: row for video, row in rows.items() if video in gold}
+    unlabelled = _rows_by_system(predictions, UNLABELLED).get(JUDGED, {})
+    return {
+        "belief": confidence.belief(judged, gold, dict(zip(gold, f1.tolist(), strict=False))),
+        "titles": confidence.doubtful_titles([*judged.values()]) if judged else None,
+        "to_label": confidence.least_sure([*unlabelled.values()], [*judged.values()]),
+    }
 
 
 def _videos_with_rows(predictions: pa.Table) -> set[str]:

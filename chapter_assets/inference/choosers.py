@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chapter_assets.chapters.timecodes import parse_time
+from chapter_assets.errors import InputError
 from chapter_assets.inference.decoder import Priors, Wishes, decode
 from chapter_assets.inference.engine import Engine
 from chapter_assets.inference.head import BoundaryHead, read_states, score_control
@@ -23,7 +24,8 @@ class Choice:
     """Segments that start a chapter (indices, rising), the evidence for each segment, and what the model said.
 
     `scores` are logits, one per segment (None: the chooser has none). `titles` holds the titles that came along with
-    the choice, by segment. `valid` tells whether the answer could be used without repair.
+    the choice, by segment. `valid` tells whether the answer could be used without repair. `confidences` (0 to 1, one
+    per start) and `expected_f1` (0 to 100) are the chooser's own belief; None where it has none.
     """
 
     starts: list[int]
@@ -31,12 +33,16 @@ class Choice:
     titles: dict[int, str] | None = None
     raw: str = ""
     valid: bool = True
+    confidences: list[float] | None = None
+    expected_f1: float | None = None
 
 
 class Chooser(Protocol):
     """Finds the starts of one video's chapters."""
 
-    def choose(self, transcript: Transcript, wishes: Wishes | None = None) -> Choice: ...
+    def choose(self, transcript: Transcript, wishes: Wishes | None = None) -> Choice:
+        """Raises InputError for wishes that it cannot honour."""
+        ...
 
 
 class ScoringChooser:
@@ -52,8 +58,13 @@ class ScoringChooser:
     def choose(self, transcript: Transcript, wishes: Wishes | None = None) -> Choice:
         scores = self.scores(transcript)
         starts = [s.start for s in transcript.segments]
-        chosen = decode(starts, list(scores), transcript.duration, self.priors, wishes)
-        return Choice(chosen, [float(s) for s in scores])
+        found = decode(starts, list(scores), transcript.duration, self.priors, wishes)
+        return Choice(
+            found.starts,
+            [float(s) for s in scores],
+            confidences=found.confidences,
+            expected_f1=found.expected_f1,
+        )
 
 
 class HeadChooser(ScoringChooser):
@@ -94,6 +105,11 @@ class GenerateChooser:
         self.budget, self.overlap = budget, overlap
 
     def choose(self, transcript: Transcript, wishes: Wishes | None = None) -> Choice:
+        if wishes not in (None, Wishes()):
+            raise InputError(
+                "A model that writes time stamps itself cannot be asked for a number, a length or a granularity",
+                "Leave the wishes out, or use a finetune whose chooser scores segments (method boundary_head)",
+            )
         windowed = cut_transcript(self.builder, transcript, self.budget, self.overlap)
         owner = most_central(windowed.ranges)
         titles: dict[int, str] = {}

@@ -4,7 +4,8 @@ Scores are calibrated to probabilities. Lists are then drawn from the model of w
 chapters a video has varies from one publisher to the next; lengths within one video are more even than chance), and
 the list is chosen whose expected F1 against the drawn lists is highest. F1 is the field's (chapters/metrics.py).
 For IoU thresholds from 0.5 on a match is one-to-one, so the expected F1 of a list is a sum over its segments once
-the number of segments is fixed, and a dynamic program finds the best list exactly.
+the number of segments is fixed, and a dynamic program finds the best list exactly. The same drawn lists tell how
+sure each start is, and how good the list can be expected to be.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, gammaln, logsumexp
 
+from chapter_assets.errors import InputError
+
 Floats = NDArray[np.float64]
 
 _THRESHOLDS = np.arange(0.50, 0.96, 0.05)
@@ -24,6 +27,7 @@ _MOST_EDGES = 120  # of the candidates, by how often they are drawn, may be chos
 _DRAWS = 196
 _NEARNESS = 1e-3  # of starts that F1 cannot tell apart, the one with more overlap
 _QUANTILES = 7
+NEAR = 5  # s; a start nearer than this to a true one is right, as in P@5s of chapters/metrics.py
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,42 @@ class Priors:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a caller asks of the list: a number of chapters, a least length (s), finer (>1) or coarser (<1)."""
+    """What a caller asks of the list: a number of chapters, a least length (s), finer (>1) or coarser (<1).
+
+    Raises InputError for what no list can fulfil.
+    """
 
     count: int | None = None
     min_length: float = 0.0
     granularity: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.count is not None and self.count < 1:
+            raise InputError(f"A list cannot have {self.count} chapters", "Wish for a count of 1 or more, or for none")
+        if not 0 <= self.min_length < np.inf:
+            raise InputError(
+                f"No chapter can be at least {self.min_length:g} s long",
+                "Wish for a least length of 0 s (any) or more, e.g. 60",
+            )
+        if not 0 < self.granularity < np.inf:
+            raise InputError(
+                f"A granularity of {self.granularity:g} is neither finer nor coarser than anything",
+                "Use a number above 0: 2 for finer lists, 0.5 for coarser ones, 1 as it comes",
+            )
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The list that was decoded, and what the drawn lists say of it.
+
+    `starts`: indices of the segments that start a chapter, rising, at least one. `confidences`: for each, the
+    probability (0 to 1) that it is right, a true start being nearer than `NEAR`. `expected_f1`: 0 to 100. Both are the
+    model's own belief: what they are worth, only gold can show.
+    """
+
+    starts: list[int]
+    confidences: list[float]
+    expected_f1: float
 
 
 @lru_cache(maxsize=8)
@@ -91,17 +126,21 @@ def fit_priors(scores: Sequence[Floats], labels: Sequence[NDArray[np.bool_]], le
 
 def probabilities(scores: Floats, priors: Priors) -> Floats:
     """Calibrated probability that a chapter starts at each segment, averaged over how finely publishers cut."""
-    logits = priors.scale * scores + priors.shift
+    return _averaged(priors.scale * scores + priors.shift, priors)
+
+
+def _averaged(logits: Floats, priors: Priors) -> Floats:
     return expit(logits[None, :] + priors.spread * _normal_quantiles(_QUANTILES)[:, None]).mean(axis=0)
 
 
 def decode(
     starts: Sequence[float], scores: Sequence[float], duration: float, priors: Priors, wishes: Wishes | None = None
-) -> list[int]:
-    """Indices of the segments that start a chapter, rising, at least one.
+) -> Decoded:
+    """The list with the highest expected F1, how sure each start is, and that expected F1.
 
     `starts` (s) are the segments' starts, `scores` their logits, `duration` in seconds. The result is the same for
-    the same input: draws are seeded. Wishes are honoured exactly where enough segments exist.
+    the same input: draws are seeded. Wishes are honoured exactly where enough segments exist; lists are drawn under
+    the wished number or granularity, so confidences and expected F1 take it for granted.
     """
     wishes = wishes or Wishes()
     seconds = np.floor(np.asarray(starts, float))
@@ -110,12 +149,35 @@ def decode(
     can_open = bool(seconds[0] < 1)  # a chapter at the very start: no edge for F1, which begins a segment there anyway
     opens = can_open and (logits[0] >= 0 or wishes.count is not None)
     chosen: list[int] = []
+    edges = np.concatenate([[0.0], seconds[inner], [float(duration)]])
+    drawn = [np.array([0, 1])]  # where nothing may start inside, the whole is all there can be
     if len(inner):
-        edges = np.concatenate([[0.0], seconds[inner], [float(duration)]])
         drawn = _draw(edges, logits[inner], priors, wishes.count)
         pieces = None if wishes.count is None else wishes.count + (not can_open)
         chosen = [int(inner[i - 1]) for i in _best_list(edges, drawn, wishes.min_length, pieces)]
-    return [0, *chosen] if opens or not chosen else chosen
+    chosen = [0, *chosen] if opens or not chosen else chosen
+    confidences = _share_near(seconds[chosen], edges, drawn)
+    if chosen[0] == 0 and (can_open or not len(inner)):  # no edge of any drawn list: the segment's own probability
+        confidences[0] = float(_averaged(logits[:1], priors)[0])
+    return Decoded(chosen, confidences, _expected_f1(seconds[chosen], edges, drawn))
+
+
+def _share_near(starts: Floats, edges: Floats, drawn: Sequence[NDArray[np.intp]]) -> list[float]:
+    """For each start (s), the share of the drawn lists that have an inner edge nearer than `NEAR`."""
+    near = np.zeros(len(starts))
+    for path in drawn:
+        near += (np.abs(starts[:, None] - edges[path[1:-1]]) < NEAR).any(axis=1)
+    return [float(share) for share in near / len(drawn)]
+
+
+def _expected_f1(starts: Floats, edges: Floats, drawn: Sequence[NDArray[np.intp]]) -> float:
+    """Mean F1 (0 to 100) of the list that starts at `starts` (s, rising) with the drawn lists as gold."""
+    own = np.concatenate([[0.0], starts[starts > 0], edges[-1:]])
+    total = 0.0
+    for path in drawn:
+        matched = _share_matched(own[:-1], own[1:], edges[path], nearness=0.0).sum()
+        total += 2 * matched / (len(own) + len(path) - 2)
+    return 100 * float(total) / len(drawn)
 
 
 def _candidates(seconds: Floats, logits: Floats, duration: float, min_length: float) -> NDArray[np.intp]:
@@ -205,14 +267,17 @@ def _best_list(edges: Floats, drawn: Sequence[NDArray[np.intp]], min_length: flo
     return [int(kept[node]) for node in best_way[1:-1]]
 
 
-def _share_matched(start: Floats, end: Floats, edges: Floats) -> Floats:
-    """For each stretch, the share of IoU thresholds at which it matches a segment between two of `edges`."""
+def _share_matched(start: Floats, end: Floats, edges: Floats, nearness: float = _NEARNESS) -> Floats:
+    """For each stretch, the share of IoU thresholds at which it matches a segment between two of `edges`.
+
+    `nearness` times the overlap beyond half is added, so that shares that tie can be told apart.
+    """
     overlap = np.minimum(end[:, None], edges[None, 1:]) - np.maximum(start[:, None], edges[None, :-1])
     union = (end - start)[:, None] + np.diff(edges)[None, :] - overlap
     iou = (overlap / union).max(axis=1)
     # An overlap of exactly 50, 55, … % is no match (chapters/metrics.py adds 1e-8 below the line).
     share = np.clip(np.floor((iou - _THRESHOLDS[0]) / 0.05 + 1 - 1e-6), 0, len(_THRESHOLDS)) / len(_THRESHOLDS)
-    return share + _NEARNESS * np.maximum(iou - _THRESHOLDS[0], 0)
+    return share + nearness * np.maximum(iou - _THRESHOLDS[0], 0)
 
 
 def _heaviest_path(weights: Floats, steps: int) -> tuple[float, list[int]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from chapter_assets.chapters.chapterlist import Chapter, problems
 from chapter_assets.inference.choosers import Choice, Chooser
 from chapter_assets.inference.decoder import Wishes
+from chapter_assets.inference.score import ListScore, score_list
 from chapter_assets.inference.titlers import LexicalTitler, Titler, is_said, tidy_title
 from chapter_assets.transcripts.segments import Transcript
 
@@ -16,6 +17,8 @@ class Prediction:
     """A valid chapter list (starts are floored segment starts, s), and how it came about.
 
     `valid_before_repair`: neither the choice nor a title needed mending. `scores`: logits per segment, if any.
+    `confidences` (0 to 1, one per chapter), `expected_f1` (0 to 100) and `score`: what the model believes of its own
+    list, and how that looks with the faults that can be seen; None where the chooser has no belief.
     """
 
     video_id: str
@@ -25,6 +28,9 @@ class Prediction:
     valid_before_repair: bool
     repairs: list[str]
     seconds: float
+    confidences: list[float] | None = None
+    expected_f1: float | None = None
+    score: ListScore | None = None
 
 
 class Predictor:
@@ -34,7 +40,10 @@ class Predictor:
         self.chooser, self.titler = chooser, titler
 
     def predict(self, transcript: Transcript, wishes: Wishes | None = None) -> Prediction:
-        """One valid list, whatever the model says; what had to be mended is listed."""
+        """One valid list, whatever the model says; what had to be mended is listed.
+
+        Raises InputError for wishes that the chooser cannot honour.
+        """
         began = time.perf_counter()
         choice = self.chooser.choose(transcript, wishes)
         starts = self._apart(transcript, choice.starts)
@@ -52,9 +61,24 @@ class Predictor:
             chapters.append(Chapter(float(int(transcript.segments[start].start)), title))
         if wrong := problems(chapters, transcript.duration):
             raise AssertionError(f"{transcript.video_id}: {'; '.join(wrong)}")
-        raw_text = choice.raw or "\n".join(raw_titles)
-        seconds = time.perf_counter() - began
-        return Prediction(transcript.video_id, chapters, choice.scores, raw_text, not repairs, repairs, seconds)
+        confidences = score = None
+        if choice.confidences is not None:
+            confidence_of = dict(zip(choice.starts, choice.confidences, strict=True))
+            confidences = [confidence_of[index] for index in starts]
+        if choice.expected_f1 is not None:
+            score = score_list(transcript, chapters, choice.expected_f1, not repairs)
+        return Prediction(
+            transcript.video_id,
+            chapters,
+            choice.scores,
+            choice.raw or "\n".join(raw_titles),
+            not repairs,
+            repairs,
+            time.perf_counter() - began,
+            confidences,
+            choice.expected_f1,
+            score,
+        )
 
     @staticmethod
     def _apart(transcript: Transcript, starts: Sequence[int]) -> list[int]:

@@ -37,6 +37,11 @@ def tidy_title(raw: str) -> str:
     return next(filter(None, map(_tidy_line, raw.splitlines())), "")
 
 
+def count_preambles(raw: str) -> int:
+    """In how many lines of a model's answers `tidy_title` finds a preamble (`Here is …:`, `Title:`) to take off."""
+    return sum(_PREAMBLE.match(clean_text(line)) is not None for line in raw.splitlines())
+
+
 def _tidy_line(line: str) -> str:
     title = _TIME_STAMP.sub("", _PREAMBLE.sub("", clean_text(line))).rstrip(".,;: ")
     title = title.strip(" \t\"'“”‘’*#-–—•").rstrip(".,;:")

@@ -12,10 +12,11 @@ import pytest
 
 from chapter_assets.chapters.chapterlist import Chapter, problems
 from chapter_assets.errors import InputError
+from chapter_assets.evaluation.predict import find_system
 from chapter_assets.evaluation.predictions import PREDICTIONS, judged_gold, predict_all
 from chapter_assets.inference.adapters import load_adapter, write_chooser
 from chapter_assets.inference.base_models import find_base_model, load_causal_lm
-from chapter_assets.inference.decoder import Priors
+from chapter_assets.inference.decoder import Priors, Wishes
 from chapter_assets.inference.engine import TransformersEngine
 from chapter_assets.inference.head import score_control
 from chapter_assets.settings import Settings
@@ -156,6 +157,35 @@ def test_a_journal_cut_just_before_the_end_of_a_line_stays_readable(predict: Pre
     assert len(work.lines()) == len(first)
 
 
+def test_the_finetuned_model_and_the_control_say_how_sure_they_are_and_guesses_do_not(predict: Predict) -> None:
+    for row in predict():
+        believes = row["system"] in ("control", "finetuned")
+        for column in ("confidences", "expected_f1", "score"):
+            assert (row[column] is not None) == believes
+        if believes:
+            assert len(row["confidences"]) == len(row["chapters"])
+            assert all(0 <= c <= 1 for c in row["confidences"])
+            assert 0 <= row["score"] <= row["expected_f1"] <= 100
+        else:
+            assert row["unsupported"] == []  # titled with phrases of the text
+
+
+def test_unlabelled_videos_are_predicted_by_the_finetuned_model_alone_and_only_once(
+    settings: Settings, training_set: Artifact, adapter: Path, work: Work
+) -> None:
+    talk = long_transcript(15, seed=9, video_id="u1", title="On u1")
+    about = {"video_id": "u1", "title": "On u1", "channel_id": "c9", "duration": talk.duration}
+    unlabelled = [(about | {"split": "unlabelled", "shard": "sample"}, talk)]
+    first, again = (
+        predict_all(settings, training_set, adapter, False, work.journal.parent, print, unlabelled) for _ in range(2)
+    )
+    assert again == first
+    assert [(r["system"], r["video_id"]) for r in first.to_pylist() if r["split"] == "unlabelled"] == [
+        ("finetuned", "u1")
+    ]
+    assert len(work.lines()) == len(SYSTEMS) * len(GATE) + 1
+
+
 def test_the_gold_of_a_split_is_its_videos_with_duration_and_chapters(training_set: Artifact) -> None:
     gold = judged_gold(training_set, "gate")
     assert sorted(gold) == GATE
@@ -172,6 +202,22 @@ def test_an_adapter_predicts_with_its_own_head_and_priors(settings: Settings, ad
     assert found.scores == pytest.approx(list(expected))
     assert loaded.predictor.chooser.priors == Priors(spread=0.25)  # type: ignore[attr-defined]
     assert loaded.control.chooser.priors == Priors(shift=-1)  # type: ignore[attr-defined]
+
+
+def test_wishes_reach_the_adapters_model_and_its_control(settings: Settings, adapter: Path) -> None:
+    talk = long_transcript(30)
+    for wished in (2, 7):
+        assert len(find_system(settings, adapter, None, None, Wishes(count=wished))(talk)) == wished
+    assert load_adapter(adapter, settings.base_models_dir).predictor.predict(talk).chapters == find_system(
+        settings, adapter, None, None, Wishes()
+    )(talk)
+
+
+@pytest.mark.parametrize("name", ["one_chapter", "three_equal", "equal_spacing:60", "base_zero_shot"])
+def test_a_baseline_without_scores_refuses_wishes_before_anything_is_loaded(settings: Settings, name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} cannot honour") as caught:
+        find_system(settings, None, name, None, Wishes(granularity=2))
+    assert "--baseline control" in caught.value.remedy
 
 
 def rewritten(adapter: Path, folder: Path, **changed: Any) -> Path:

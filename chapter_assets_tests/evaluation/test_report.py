@@ -156,6 +156,83 @@ def test_plots_are_png_pictures_and_a_video_without_prediction_has_its_place():
     assert all(png.startswith(b"\x89PNG") for png in found.values())
 
 
+def believing(videos=14, **more):
+    """Gold and rows in which the finetuned model is surer of the starts that are right."""
+    gold, rows = many(videos, HITS)
+    for r in rows:
+        if r["system"] == "finetuned":
+            true = {int(c.start) for c in gold[r["video_id"]][1]}
+            r["confidences"] = [0.85 if int(c["start"]) in true else 0.15 for c in r["chapters"]]
+            r["expected_f1"] = 100 * sum(r["confidences"]) / len(r["confidences"])
+            r["score"] = 0.9 * r["expected_f1"]
+            r |= more
+    return gold, rows
+
+
+def test_the_page_shows_what_the_models_confidence_is_worth_and_what_to_label(tmp_path):
+    gold, rows = believing(unsupported=["Berta"], raw="Here is a title: chapter 0\nchapter 1")
+    title = NASTY[0] + "|"
+    rows.append(row("finetuned", "u", at(0, 9), split="unlabelled", title=title, expected_f1=7.0, score=6.5))
+    html, report = page_of(tmp_path, gold, rows)
+    page = Page(html)
+    assert page.open == []
+    text = " ".join(page.text.split())
+    for said in (
+        "How far its own confidence can be trusted",
+        "Titles to doubt",
+        "Names and numbers that nobody said: 14, in 14 videos (Berta)",
+        "taken off: 14",
+        "What to label next",
+        "Of 1 video without chapters",
+        title,
+    ):
+        assert said in text
+    assert {"script", "img"}.isdisjoint(tag for tag, _ in page.tags)
+    assert plots(report)["reliability"].startswith(b"\x89PNG")
+    read = json.loads((tmp_path / "report.json").read_text())
+    assert report_markdown(read) == report_markdown(report)
+    assert plots(read) == plots(report)
+
+
+def test_markdown_shows_it_too_with_every_table_in_shape():
+    gold, rows = believing()
+    rows.append(row("finetuned", "u", at(0, 9), split="unlabelled", title="a | b `c` <i>", expected_f1=7.0, score=6.5))
+    markdown = report_markdown(evaluate_systems(table(rows), gold))
+    assert "| 80 to 90 % |" in markdown
+    assert "| 10 to 20 % |" in markdown
+    assert "rank correlation" in markdown
+    assert r"| a \| b \`c\` \<i\> | sample | 1:40 | 2 | 7.0 | 6.5 |" in markdown
+
+
+def test_without_unlabelled_videos_the_judged_ones_are_listed_and_called_so(tmp_path):
+    html, report = page_of(tmp_path, *believing())
+    assert report["to_label"]["kind"] == "judged"
+    assert "In its place: the judged videos of which the model is least sure, of 14 videos." in html
+
+
+def test_the_list_to_label_is_called_a_hint_unless_the_expected_f1_is_shown_to_follow_the_true_one():
+    gold, rows = believing(40)
+    hint = "take it as a hint"
+    assert hint not in report_markdown(evaluate_systems(table(rows), gold))
+    for r in rows:
+        r["expected_f1"] = r["expected_f1"] and 100 - r["expected_f1"]
+    markdown = report_markdown(evaluate_systems(table(rows), gold))
+    assert hint in markdown
+    assert "within ±0.31 it may be chance" in markdown
+    few = report_markdown(evaluate_systems(table(rows[:20]), gold))  # five videos
+    assert hint in few
+    assert "is unknown for the expected F1" in few
+
+
+def test_a_model_without_belief_has_no_section_on_it(tmp_path):
+    html, report = page_of(tmp_path, *many(14, HITS))
+    assert report["belief"] is None
+    assert report["to_label"] is None
+    assert "confidence can be trusted" not in html
+    assert "label next" not in html
+    assert "confidence" not in report_markdown(report)
+
+
 def test_markdown_has_the_verdict_the_table_and_the_slices():
     gold, rows = many(14, HITS)
     rows = [r | {"shard": "other" if int(r["video_id"][1:]) % 2 else "sample"} for r in rows]

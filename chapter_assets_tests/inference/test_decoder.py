@@ -1,5 +1,6 @@
 import math
 import time
+from collections.abc import Sequence
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -9,17 +10,26 @@ from hypothesis import strategies as st
 
 from chapter_assets.chapters.chapterlist import Chapter
 from chapter_assets.chapters.metrics import score_video
+from chapter_assets.errors import InputError
 from chapter_assets.inference.decoder import (
     Priors,
     Wishes,
     _best_list,
+    _expected_f1,
     _heaviest_path,
+    _share_near,
     decode,
     fit_priors,
     probabilities,
 )
 
 EVERY_TEN = [10.0 * i for i in range(60)]  # ten minutes
+
+
+def starts_of(
+    starts: Sequence[float], scores: Sequence[float], duration: float, law: Priors, wishes: Wishes | None = None
+) -> list[int]:
+    return decode(starts, scores, duration, law, wishes).starts
 
 
 @st.composite
@@ -58,7 +68,7 @@ def test_whatever_the_scores_the_list_rises_has_no_second_twice_and_is_never_emp
     case: tuple[list[float], list[float], float], law: Priors, wishes: Wishes | None
 ) -> None:
     starts, scores, duration = case
-    check_valid(decode(starts, scores, duration, law, wishes), starts)
+    check_valid(starts_of(starts, scores, duration, law, wishes), starts)
 
 
 @pytest.mark.parametrize(
@@ -74,43 +84,43 @@ def test_whatever_the_scores_the_list_rises_has_no_second_twice_and_is_never_emp
 )
 @pytest.mark.parametrize("score", [-1e6, 0.0, 1e6])
 def test_odd_videos_have_a_list_too(starts: list[float], duration: float, score: float) -> None:
-    check_valid(decode(starts, [score] * len(starts), duration, Priors()), starts)
+    check_valid(starts_of(starts, [score] * len(starts), duration, Priors()), starts)
 
 
 @pytest.mark.parametrize("wanted", [[0], [0, 3, 12, 20, 29, 40, 50, 55], list(range(0, 60, 6)), list(range(60))])
 def test_strong_scores_are_followed(wanted: list[int]) -> None:
     scores = [12.0 if i in wanted else -12.0 for i in range(60)]
-    assert decode(EVERY_TEN, scores, 600, Priors()) == wanted
+    assert starts_of(EVERY_TEN, scores, 600, Priors()) == wanted
 
 
 @pytest.mark.parametrize("wanted", [[0, 20, 40], [0, 7, 8, 33], [0, 30]])
 def test_strong_scores_are_followed_to_the_segment_in_long_chapters_too(wanted: list[int]) -> None:
     scores = [12.0 if i in wanted else -12.0 for i in range(60)]
-    assert decode(EVERY_TEN, scores, 600, Priors()) == wanted
+    assert starts_of(EVERY_TEN, scores, 600, Priors()) == wanted
 
 
 def test_a_video_may_begin_without_a_chapter() -> None:
     wanted = [6, 12, 20, 29, 40, 50, 55]
     scores = [12.0 if i in wanted else -12.0 for i in range(60)]
-    assert decode(EVERY_TEN, scores, 600, Priors()) == wanted
+    assert starts_of(EVERY_TEN, scores, 600, Priors()) == wanted
     silent_start = [s + 30 for s in EVERY_TEN]
-    assert decode(silent_start, scores, 630, Priors()) == wanted
+    assert starts_of(silent_start, scores, 630, Priors()) == wanted
 
 
 def test_without_any_evidence_the_list_is_the_first_segment() -> None:
-    assert decode(EVERY_TEN, [-40.0] * 60, 600, Priors()) == [0]
+    assert starts_of(EVERY_TEN, [-40.0] * 60, 600, Priors()) == [0]
 
 
 def test_of_segments_in_one_second_only_the_first_can_be_chosen() -> None:
     starts = [0.0, 100.0, 100.4, 100.8, 200.0]
-    assert decode(starts, [9.0, -9.0, 9.0, 9.0, 9.0], 300, Priors(), Wishes(count=3)) == [0, 1, 4]
+    assert starts_of(starts, [9.0, -9.0, 9.0, 9.0, 9.0], 300, Priors(), Wishes(count=3)) == [0, 1, 4]
 
 
 def test_a_long_video_takes_seconds() -> None:
     rng = np.random.default_rng(0)
     starts = np.sort(rng.uniform(0, 8 * 3600, 3000))
     began = time.process_time()
-    chosen = decode(list(starts), list(rng.normal(-3, 1.5, 3000)), 8 * 3600, Priors())
+    chosen = starts_of(list(starts), list(rng.normal(-3, 1.5, 3000)), 8 * 3600, Priors())
     assert time.process_time() - began < 8  # 2.5 s on an idle core; without its bounds it takes minutes
     check_valid(chosen, list(starts))
     assert len(chosen) > 20
@@ -124,7 +134,7 @@ def test_a_wished_number_of_chapters_is_kept_to_as_far_as_there_are_segments_for
     starts, scores, duration = case
     seconds = {math.floor(s) for s in starts}
     possible = sum(1 <= s <= duration - 1 for s in seconds) + (0 in seconds)
-    chosen = decode(starts, scores, duration, Priors(), Wishes(count=count))
+    chosen = starts_of(starts, scores, duration, Priors(), Wishes(count=count))
     assert len(chosen) == max(1, min(count, possible))
 
 
@@ -132,21 +142,21 @@ def test_the_wished_chapters_are_the_likeliest() -> None:
     rng = np.random.default_rng(1)
     scores = rng.normal(-6, 0.1, 60)
     scores[[15, 30, 45]] = 6.0
-    assert decode(EVERY_TEN, list(scores), 600, Priors(), Wishes(count=4)) == [0, 15, 30, 45]
-    assert set(decode(EVERY_TEN, list(scores), 600, Priors(), Wishes(count=3))) < {0, 15, 30, 45}
+    assert starts_of(EVERY_TEN, list(scores), 600, Priors(), Wishes(count=4)) == [0, 15, 30, 45]
+    assert set(starts_of(EVERY_TEN, list(scores), 600, Priors(), Wishes(count=3))) < {0, 15, 30, 45}
 
 
 def test_a_wish_for_many_chapters_is_kept_to_in_a_long_video() -> None:
     starts = [10.0 * i for i in range(400)]
     scores = list(np.random.default_rng(0).normal(-3, 1, 400))
-    assert len(decode(starts, scores, 4000, Priors(), Wishes(count=150))) == 150
+    assert len(starts_of(starts, scores, 4000, Priors(), Wishes(count=150))) == 150
 
 
 @settings(max_examples=30, deadline=None)
 @given(scored(), st.floats(1, 200))
 def test_no_chapter_is_shorter_than_wished(case: tuple[list[float], list[float], float], least: float) -> None:
     starts, scores, duration = case
-    chosen = decode(starts, scores, duration, Priors(), Wishes(min_length=least))
+    chosen = starts_of(starts, scores, duration, Priors(), Wishes(min_length=least))
     if len(chosen) > 1:
         edges = [math.floor(starts[i]) for i in chosen] + [duration]
         assert min(np.diff(edges)) >= least
@@ -154,26 +164,26 @@ def test_no_chapter_is_shorter_than_wished(case: tuple[list[float], list[float],
 
 def test_a_least_length_and_a_number_can_be_wished_together() -> None:
     scores = list(np.random.default_rng(0).normal(-2, 1, 60))
-    chosen = decode(EVERY_TEN, scores, 600, Priors(), Wishes(count=5, min_length=100))
+    chosen = starts_of(EVERY_TEN, scores, 600, Priors(), Wishes(count=5, min_length=100))
     assert len(chosen) == 5
     assert min(np.diff([EVERY_TEN[i] for i in chosen] + [600])) >= 100
 
 
 def test_where_number_and_least_length_do_not_go_together_as_many_as_fit_are_chosen() -> None:
     scores = list(np.random.default_rng(0).normal(-2, 1, 60))
-    chosen = decode(EVERY_TEN, scores, 600, Priors(), Wishes(count=8, min_length=100))
+    chosen = starts_of(EVERY_TEN, scores, 600, Priors(), Wishes(count=8, min_length=100))
     assert len(chosen) == 6
 
 
 def test_a_number_and_a_least_length_that_fit_are_kept_to_where_the_likely_starts_crowd() -> None:
     starts = [2.0 * i for i in range(500)]
     scores = [3.0 if 100 <= s <= 400 else -6.0 for s in starts]
-    assert len(decode(starts, scores, 1000, Priors(), Wishes(count=9, min_length=100))) == 9
+    assert len(starts_of(starts, scores, 1000, Priors(), Wishes(count=9, min_length=100))) == 9
 
 
 def test_finer_lists_have_more_chapters_than_coarser_ones() -> None:
     scores = list(np.random.default_rng(0).normal(-2, 1.5, 60))
-    sizes = [len(decode(EVERY_TEN, scores, 600, Priors(), Wishes(granularity=g))) for g in (0.1, 1, 10)]
+    sizes = [len(starts_of(EVERY_TEN, scores, 600, Priors(), Wishes(granularity=g))) for g in (0.1, 1, 10)]
     assert sizes == sorted(set(sizes))
 
 
@@ -181,9 +191,9 @@ def test_finer_lists_have_more_chapters_than_coarser_ones() -> None:
 @given(scored())
 def test_the_same_scores_give_the_same_list(case: tuple[list[float], list[float], float]) -> None:
     starts, scores, duration = case
-    first = decode(starts, scores, duration, Priors())
+    first = starts_of(starts, scores, duration, Priors())
     np.random.default_rng(7).random(100)
-    assert decode(tuple(starts), np.array(scores), duration, Priors(), Wishes()) == first
+    assert starts_of(tuple(starts), np.array(scores), duration, Priors(), Wishes()) == first
 
 
 def drawn_labels(
@@ -275,3 +285,92 @@ def test_halves_of_one_chapter_match_it_no_more_than_the_measure_says() -> None:
     shares = _share_matched(np.array([0.0, 50.0]), np.array([50.0, 100.0]), np.array([0.0, 100.0]))
     measured = score_video([Chapter(0, "-")], [Chapter(0, "-"), Chapter(50, "-")], 100)["f1"]
     assert 2 * shares.sum() / (2 + 1) * 100 == pytest.approx(measured)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    scored(),
+    priors,
+    st.builds(
+        Wishes,
+        count=st.none() | st.integers(1, 20),
+        min_length=st.sampled_from([0.0, 20.0]),
+        granularity=st.sampled_from([0.1, 10.0]),
+    ),
+)
+def test_whatever_the_scores_each_start_has_a_probability_and_the_list_an_expected_f1(
+    case: tuple[list[float], list[float], float], law: Priors, wishes: Wishes
+) -> None:
+    found = decode(*case, law, wishes)
+    assert len(found.confidences) == len(found.starts)
+    assert all(0 <= c <= 1 for c in found.confidences)
+    assert 0 <= found.expected_f1 <= 100 + 1e-9
+    assert decode(*case, law, wishes) == found
+
+
+def test_certain_scores_are_sure_of_every_start_and_of_the_list() -> None:
+    wanted = [0, 7, 20, 33, 45]
+    found = decode(EVERY_TEN, [20.0 if i in wanted else -20.0 for i in range(60)], 600, Priors())
+    assert found.starts == wanted
+    assert found.confidences == pytest.approx([1.0] * 5)
+    assert found.expected_f1 == pytest.approx(100)
+
+
+def test_flat_scores_are_sure_of_nothing() -> None:
+    wanted = [0, 7, 20, 33, 45]
+    sure = decode(EVERY_TEN, [8.0 if i in wanted else -8.0 for i in range(60)], 600, Priors())
+    flat = decode(EVERY_TEN, [-2.0] * 60, 600, Priors())
+    assert max(flat.confidences) < 0.5 < min(sure.confidences)
+    assert flat.expected_f1 < 50 < sure.expected_f1
+
+
+def test_the_doubtful_start_of_a_list_is_the_one_of_little_confidence() -> None:
+    scores = np.full(60, -9.0)
+    scores[[0, 10, 30]] = 9.0, 9.0, 0.8
+    found = decode(EVERY_TEN, list(scores), 600, Priors(spread=0.1, evenness=1.0))
+    assert found.starts == [0, 10, 30]
+    assert min(found.confidences[:2]) > 0.99
+    assert 0.55 < found.confidences[2] < 0.8  # expit(0.8) = 0.69
+    assert found.expected_f1 < 95
+
+
+def test_a_true_start_less_than_five_seconds_off_counts_for_a_start_and_one_five_seconds_off_does_not() -> None:
+    edges = np.array([0.0, 100.0, 104.0, 105.0, 300.0])
+    drawn = [np.array([0, 1, 4]), np.array([0, 2, 4]), np.array([0, 3, 4]), np.array([0, 4])]
+    assert _share_near(np.array([100.0, 300.0]), edges, drawn) == [0.5, 0.0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_expected_f1_is_that_of_the_fields_measure(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    edges = np.array([0, *np.sort(rng.choice(np.arange(10, 590), 8, replace=False)), 600], float)
+    drawn = [np.array([0, *np.flatnonzero(rng.random(8) < 0.5) + 1, 9]) for _ in range(20)]
+    chosen = edges[[2, 5, 7]]
+    assert _expected_f1(chosen, edges, drawn) == pytest.approx(expected_f1(list(chosen), edges, drawn))
+    assert _expected_f1(edges[:1], edges, drawn) == pytest.approx(expected_f1([], edges, drawn))  # one chapter
+
+
+@pytest.mark.parametrize(("starts", "duration"), [([0.0], 0.5), ([7.0], 7.5), ([0.0, 0.2], 30.0), ([5.0, 5.0], 6.0)])
+def test_a_video_that_can_have_but_one_chapter_has_its_own_probability(starts: list[float], duration: float) -> None:
+    low, high = (decode(starts, [score] * len(starts), duration, Priors()) for score in (-3.0, 3.0))
+    assert len(low.starts) == len(low.confidences) == 1
+    assert 0 <= low.confidences[0] < 0.5 < high.confidences[0] <= 1
+    assert 0 <= low.expected_f1 <= 100
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"count": 0}, "cannot have 0 chapters"),
+        ({"count": -3}, "cannot have -3 chapters"),
+        ({"min_length": -1.0}, "at least -1 s"),
+        ({"min_length": math.nan}, "at least nan s"),
+        ({"granularity": 0.0}, "granularity of 0 "),
+        ({"granularity": -2.0}, "granularity of -2 "),
+        ({"granularity": math.inf}, "granularity of inf "),
+    ],
+)
+def test_a_wish_that_no_list_can_fulfil_is_refused(wish: dict[str, float], said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        Wishes(**wish)  # type: ignore[arg-type]
+    assert caught.value.remedy.startswith(("Wish", "Use"))

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chapter_assets.chapters.chapterlist import Chapter, problems
+from chapter_assets.errors import InputError
 from chapter_assets.inference.choosers import (
     Choice,
     GenerateChooser,
@@ -287,3 +289,47 @@ def test_guessed_starts_begin_at_zero_and_stay_inside() -> None:
     assert spaced_starts(90, 30) == [0, 30, 60]
     assert spaced_starts(90.5, 30) == [0, 30, 60, 90]
     assert spaced_starts(10, 30) == [0]
+
+
+def test_a_start_that_shares_its_second_takes_its_confidence_along() -> None:
+    chooser = Chosen(Choice([1, 2, 3, 5], confidences=[0.1, 0.2, 0.3, 0.4], expected_f1=50.0))
+    found = Predictor(chooser, Titled("a", "b", "c")).predict(TALK)
+    assert found.confidences == [0.1, 0.2, 0.4]
+    assert found.expected_f1 == 50
+    assert found.score is not None
+    assert found.score.total < 50  # nothing is said before the first chapter's start at 4 s, but until 10 s there is
+
+
+def test_a_chooser_without_belief_gives_no_confidence_and_no_score(tiny_engine: TransformersEngine) -> None:
+    found = predict(tiny_engine, "00:00:04 Flour")
+    assert (found.confidences, found.expected_f1, found.score) == (None, None, None)
+
+
+@pytest.mark.parametrize("wishes", [Wishes(count=3), Wishes(min_length=20), Wishes(granularity=8), Wishes()])
+def test_wishes_are_honoured_through_the_predictor_and_the_belief_fits_the_list(wishes: Wishes) -> None:
+    video = transcript([10.0 * i for i in range(40)])
+    predictor = Predictor(PositionChooser(random_control(), Priors(shift=-2)), LexicalTitler())
+    found, free = predictor.predict(video, wishes), predictor.predict(video)
+    assert found.confidences is not None
+    assert found.score is not None
+    assert len(found.confidences) == len(found.chapters)
+    assert found.score.expected_f1 == found.expected_f1
+    if wishes.count is not None:
+        assert len(found.chapters) == wishes.count
+    edges = [c.start for c in found.chapters] + [video.duration]
+    assert min(b - a for a, b in pairwise(edges)) >= wishes.min_length
+    if wishes.granularity > 1:
+        assert len(found.chapters) > len(free.chapters)
+    if wishes == Wishes():
+        assert found.chapters == free.chapters
+
+
+def test_a_model_that_writes_time_stamps_refuses_wishes_and_says_what_can_be_wished_of(
+    tiny_engine: TransformersEngine,
+) -> None:
+    builder = PromptBuilder(tiny_engine.tokenizer, timed=True)
+    predictor = Predictor(GenerateChooser(Saying(tiny_engine, "none"), builder, 1200, 0.25), LexicalTitler())
+    with pytest.raises(InputError, match="cannot be asked for") as caught:
+        predictor.predict(TALK, Wishes(count=2))
+    assert "boundary_head" in caught.value.remedy
+    assert predictor.predict(TALK, Wishes()).chapters  # nothing is wished

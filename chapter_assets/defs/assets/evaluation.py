@@ -13,7 +13,7 @@ from chapter_assets.store import content_hash
 from chapter_assets.training.training_set import check_settings
 from chapter_assets.training.windows_table import window_settings
 
-_CODE_VERSION = "1"
+_CODE_VERSION = "2"
 
 
 @dg.asset(
@@ -31,8 +31,12 @@ _CODE_VERSION = "1"
 def chapter_predictions(
     context: dg.AssetExecutionContext, storage: StoreResource, config: PredictionConfig
 ) -> dg.MaterializeResult:
-    """Chapters for every gate video by the guesses, the text-free control, the base model and the finetuned one."""
+    """Chapters for every gate video by the guesses, the text-free control, the base model and the finetuned one.
+
+    The finetuned one also predicts a few videos that have no chapters, so that the report can say which to label.
+    """
     from chapter_assets.evaluation.predictions import judged_gold, predict_all
+    from chapter_assets.evaluation.unlabelled import unlabelled_videos
 
     key, settings, store = context.partition_key, storage.settings, storage.store
     training_set, adapter = store.read("training_set", key), store.read("lora_adapter", key)
@@ -41,7 +45,11 @@ def chapter_predictions(
     if store.made_from("chapter_predictions", key, inputs) is None:
         work = store.work_folder("chapter_predictions", key, inputs)
         with store.publish("chapter_predictions", key, inputs) as draft:
-            table = predict_all(settings, training_set, adapter.folder, config.zero_shot, work, context.log.info)
+            shards = [shard["key"] for shard in training_set.details["manifest"]["shards"]]
+            unlabelled = unlabelled_videos(store, shards, context.log.info)
+            table = predict_all(
+                settings, training_set, adapter.folder, config.zero_shot, work, context.log.info, unlabelled
+            )
             pq.write_table(table, draft.folder / "predictions.parquet")
             timeless = table.drop_columns(["seconds"])  # the answer is the same, however long it took
             draft.version = content_hash(timeless.to_pylist())
@@ -54,7 +62,7 @@ def chapter_predictions(
         for row in rows
         if (found := problems([Chapter(**c) for c in row["chapters"]], row["duration"]))
     ]
-    systems = pc.value_counts(table["system"]).to_pylist()
+    systems = pc.value_counts(table.filter(pc.field("split") == "gate")["system"]).to_pylist()
     expected = len(judged_gold(training_set, "gate"))
     return dg.MaterializeResult(
         data_version=dg.DataVersion(artifact.version),
@@ -70,8 +78,10 @@ def chapter_predictions(
         metadata={
             "videos": expected,
             "predictions": len(rows),
+            "unlabelled": sum(row["split"] == "unlabelled" for row in rows),
             "preview": metadata.preview(
-                table.filter(pc.field("system") == "finetuned"), ["video_id", "title", "chapters", "seconds"]
+                table.filter(pc.field("system") == "finetuned"),
+                ["video_id", "title", "chapters", "expected_f1", "score", "seconds"],
             ),
             "repaired": sum(not row["valid_before_repair"] for row in rows),
             "folder": metadata.path(artifact.folder),
