@@ -20,7 +20,7 @@ class Engine(Protocol):
     tokenizer: Any
 
     def read(self, ids: Sequence[int], spans: Sequence[tuple[int, int]]) -> tuple[Floats, Floats]:
-        """Hidden states half way up the model: of each span [a, b) of tokens the mean and the last, (spans, hidden)."""
+        """Hidden states from within the model: of each span [a, b) of tokens the mean and the last, (spans, hidden)."""
         ...
 
     def write(self, ids: Sequence[int], most_tokens: int) -> str:
@@ -34,7 +34,7 @@ class TransformersEngine:
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer
-        self._reader = _lower_half(model.model)
+        self._reader = _lower_blocks(model.model)
 
     @classmethod
     def load(cls, base: BaseModel, dtype: Any = None) -> "TransformersEngine":
@@ -67,21 +67,24 @@ class TransformersEngine:
         return text
 
 
-def lower_half_blocks(blocks: int) -> int:
-    """How many of a model's blocks reading goes through; training leaves these as they are."""
-    return (blocks + 1) // 2
+def read_blocks(blocks: int) -> int:
+    """How many of a model's blocks reading goes through; training leaves these as they are.
+
+    18 of 30: on 191 short videos and 49 talks better than 8, 12, 15, 22 or 30.
+    """
+    return max(1, blocks * 6 // 10)
 
 
-def _lower_half(backbone: Any) -> Any:
-    """The same backbone, weights shared, that stops half way up and leaves the states as they are there."""
+def _lower_blocks(backbone: Any) -> Any:
+    """The same backbone, weights shared, that stops part of the way up and leaves the states as they are there."""
     import copy
 
     import torch
 
-    half = copy.copy(backbone)
-    half._modules = dict(backbone._modules)
-    half.config = copy.deepcopy(backbone.config)
-    half.config.num_hidden_layers = lower_half_blocks(len(backbone.layers))
-    half.layers = backbone.layers[: half.config.num_hidden_layers]
-    half.norm = torch.nn.Identity()
-    return half
+    lower = copy.copy(backbone)
+    lower._modules = dict(backbone._modules)
+    lower.config = copy.deepcopy(backbone.config)
+    lower.config.num_hidden_layers = read_blocks(len(backbone.layers))
+    lower.layers = backbone.layers[: lower.config.num_hidden_layers]
+    lower.norm = torch.nn.Identity()
+    return lower

@@ -1,6 +1,6 @@
 """The boundary head: scores each segment from numbers about it and from what the model read there.
 
-The language model reads a window once, through the lower half of its blocks only. Of each segment it keeps two
+The language model reads a window once, through the lower three fifths of its blocks. Of each segment it keeps two
 hidden states: their mean over the segment, and the last. The head is linear in them, in the position features, and
 in how alike the text before and after the segment is (its cohesion). Middle blocks beat the last one by far here,
 and a linear head on frozen states beat a LoRA trained through a head (benchmarks/quality).

@@ -54,7 +54,7 @@ def title_rows(
                 counts[unfit[number]] += 1
             elif rng.random() < share:
                 earlier = [c.title for c in chapters[:number]]
-                prompt = builder.title_request(group[0].title, lines[start:stop], earlier)
+                prompt = builder.title_request(group[0].title, lines[start:stop], earlier, (number + 1, len(chapters)))
                 rows.append(_with_answer(prompt, builder.title_answer(chapter.title)))
     return rows
 

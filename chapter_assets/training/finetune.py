@@ -46,8 +46,8 @@ def finetune_adapter(
 ) -> tuple[str, dict[str, Any]]:
     """Finetune on a training set into the folder `out`; returns the hash of what was learned, and details.
 
-    `work` keeps checkpoints, from which a killed run goes on. The validation part chooses the checkpoint and the
-    head's regularization, and gives calibration and the decoder's priors. Raises InputError when there is nothing to
+    `work` keeps checkpoints, from which a killed run goes on. The validation part chooses the checkpoint; the
+    head, its calibration and the decoder's priors come from cross-fitting over both parts. Raises InputError when there is nothing to
     learn from.
     """
     began = time.perf_counter()
@@ -110,14 +110,11 @@ def _fit_boundaries(
     """The head (if the model is to `read`) and the text-free control."""
     engine = TransformersEngine(load_causal_lm(base, fast_dtype()), tokenizer) if read else None
     videos = read_videos(windows, None if engine is None else lambda t: read_states(engine, builder, t, *window), note)
-    held_out = {w.video_id for w in windows if w.split != "train"}
-    train = [v for v in videos if v.transcript.video_id not in held_out]
-    validation = [v for v in videos if v.transcript.video_id in held_out]
-    control = fit_control(train, validation)
-    note(f"text-free control: loss {control.loss:.4f} a segment on validation")
+    control = fit_control(videos)
+    note(f"text-free control: loss {control.loss:.4f} a segment on held-out channels")
     if engine is None:
         return None, control
-    head = fit_head(train, validation)
+    head = fit_head(videos)
     note(f"boundary head: loss {head.loss:.4f}")
     return head, control
 

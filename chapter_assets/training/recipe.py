@@ -9,11 +9,11 @@ class Recipe(BaseModel):
     epochs: float = Field(2.0, gt=0, description="Passes over the training set")
     lora_rank: int = Field(16, ge=1, description="LoRA rank r, on all linear layers of the adapted blocks")
     lora_blocks: float = Field(
-        0.5,
+        0.4,
         gt=0,
-        le=0.5,
+        le=0.4,
         description="Share of the transformer blocks that are adapted, from the last one down: the boundary "
-        "head reads through the lower half, which stays as it is",
+        "head reads through the others, which stay as they are",
     )
     lora_alpha: int = Field(32, ge=1, description="LoRA alpha; the update is scaled by alpha / r")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the LoRA matrices (any costs a quarter)")
