@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chapter_assets.inference.engine import TransformersEngine
@@ -204,11 +204,13 @@ def test_a_lexical_title_does_not_reach_over_a_full_stop() -> None:
     assert lexical("we love winter. Summer rain is warm. we fear winter. Summer rain is cold") == ["Summer rain"]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=200)
+@example(["ß١"])
 @given(st.lists(st.text("abÉé'’- .iIſßあアー日本แงั가١𝔘", max_size=30) | st.text(max_size=30), min_size=1, max_size=4))
 def test_whatever_is_said_a_phrase_stands_in_its_text(texts: list[str]) -> None:
     for phrase, text in zip(best_phrases(texts), texts, strict=True):
-        assert phrase[1:] in text
+        first_said = [c for c in text if phrase.startswith(c.upper())]
+        assert phrase in text or any(c + phrase.removeprefix(c.upper()) in text for c in first_said)
         assert phrase.strip() == phrase
         assert not phrase or any(map(str.isalpha, phrase))
 
