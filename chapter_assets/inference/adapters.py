@@ -1,7 +1,7 @@
 """An adapter's folder: the PEFT files, and beside them what choosing and decoding need to know."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from chapter_assets.windows.prompts import PromptBuilder
 
 CHOOSER_FILE = "chooser.json"
 _HEAD_FILE = "boundary_head.safetensors"
+_FEW = 10  # videos; fewer teach no language
 
 
 def write_chooser(
@@ -28,14 +29,16 @@ def write_chooser(
     priors: Priors,
     control: Sequence[float],
     control_priors: Priors,
+    languages: Mapping[str, int],
 ) -> None:
     """Write what `load_adapter` needs beyond the PEFT files; `prompt` is the prompt builder's fingerprint.
 
     `window`: token budget and overlap. `priors` belong to the head's scores, `control_priors` to those of the
-    text-free control with the weights `control`. Without a head, the adapter writes time stamps itself.
+    text-free control with the weights `control`. Without a head, the adapter writes time stamps itself. `languages`:
+    the number of videos whose titles were learned, by language.
     """
     value = {
-        "schema_version": 1,
+        "schema_version": 2,  # 2: languages
         "method": "generate" if head is None else "boundary_head",
         "priors": asdict(priors),
         "control": list(control),
@@ -44,10 +47,22 @@ def write_chooser(
         "prompt": prompt,
         "window_tokens": window[0],
         "window_overlap": window[1],
+        "languages": dict(languages),
     }
     if head is not None:
         head.save(folder / _HEAD_FILE)
     (folder / CHOOSER_FILE).write_text(json.dumps(value, indent=1, sort_keys=True))
+
+
+def learned_languages(videos: Mapping[str, int]) -> frozenset[str] | None:
+    """The languages in which a model may write titles, by the number of videos that it learned from.
+
+    Those of ten videos or more (some eighty titles; chosen, not measured), and in any case the most frequent one, so
+    that a small set in one language counts. None, for any language, where an older adapter does not say.
+    """
+    if not videos:
+        return None
+    return frozenset({max(videos, key=lambda language: videos[language])} | {k for k, n in videos.items() if n >= _FEW})
 
 
 @dataclass(frozen=True)
@@ -91,9 +106,11 @@ def load_adapter(folder: Path, base_models: Path) -> LoadedAdapter:
     merged = PeftModel.from_pretrained(load_causal_lm(base, torch.float32), folder).merge_and_unload()
     engine = TransformersEngine(merged.to(fast_dtype()), tokenizer)
     budget, overlap = about["window_tokens"], about["window_overlap"]
+    languages = learned_languages(about.get("languages", {}))
     control = Predictor(PositionChooser(about["control"], Priors(**about["control_priors"])), LexicalTitler())
     if writes_times:
-        return LoadedAdapter(Predictor(GenerateChooser(engine, builder, budget, overlap), LexicalTitler()), control)
+        generate = GenerateChooser(engine, builder, budget, overlap)
+        return LoadedAdapter(Predictor(generate, LexicalTitler(), languages), control)
     head = BoundaryHead.load(folder / _HEAD_FILE)
     chooser = HeadChooser(engine, head, builder, budget, overlap, Priors(**about["priors"]))
-    return LoadedAdapter(Predictor(chooser, ModelTitler(engine, builder)), control)
+    return LoadedAdapter(Predictor(chooser, ModelTitler(engine, builder), languages), control)

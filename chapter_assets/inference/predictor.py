@@ -1,7 +1,7 @@
 """The predictor: chooser + titler -> one valid chapter list per video, and what it took."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from chapter_assets.chapters.chapterlist import Chapter, problems
@@ -9,7 +9,10 @@ from chapter_assets.inference.choosers import Choice, Chooser
 from chapter_assets.inference.decoder import Wishes
 from chapter_assets.inference.score import ListScore, score_list
 from chapter_assets.inference.titlers import LexicalTitler, Titler, is_said, tidy_title
+from chapter_assets.transcripts.language import language_of
 from chapter_assets.transcripts.segments import Transcript
+
+_TOO_SHORT = 100  # characters; a longer text whose language is in doubt is in none that the model knows
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,13 @@ class Prediction:
 
 
 class Predictor:
-    """Chapters for one transcript at a time; chooser and titler are replaceable alone."""
+    """Chapters for one transcript at a time; chooser and titler are replaceable alone.
 
-    def __init__(self, chooser: Chooser, titler: Titler) -> None:
-        self.chooser, self.titler = chooser, titler
+    Transcripts in other `languages` (ISO 639-1; None: there are no others) get titles in their own words.
+    """
+
+    def __init__(self, chooser: Chooser, titler: Titler, languages: Collection[str] | None = None) -> None:
+        self.chooser, self.titler, self.languages = chooser, titler, languages
 
     def predict(self, transcript: Transcript, wishes: Wishes | None = None) -> Prediction:
         """One valid list, whatever the model says; what had to be mended is listed.
@@ -47,8 +53,8 @@ class Predictor:
         began = time.perf_counter()
         choice = self.chooser.choose(transcript, wishes)
         starts = self._apart(transcript, choice.starts)
-        raw_titles = self._titles(transcript, choice, starts)
         lexical = LexicalTitler().titles(transcript, starts)
+        raw_titles = self._titles(transcript, choice, starts) if self._speaks(transcript) else lexical
         repairs = [] if choice.valid else ["boundaries"]
         chapters: list[Chapter] = []
         for start, raw, phrase in zip(starts, raw_titles, lexical, strict=True):
@@ -79,6 +85,18 @@ class Predictor:
             choice.expected_f1,
             score,
         )
+
+    def _speaks(self, transcript: Transcript) -> bool:
+        """Whether the model's titles are to be taken.
+
+        So they are of a text too short to tell its language: the model has the video's title to go by as well.
+        """
+        if self.languages is None:
+            return True
+        language = language_of(transcript.segments)
+        if language is None:
+            return sum(len(s.text) for s in transcript.segments) < _TOO_SHORT
+        return language in self.languages
 
     @staticmethod
     def _apart(transcript: Transcript, starts: Sequence[int]) -> list[int]:

@@ -1,11 +1,11 @@
 """Titlers write one title for each chosen chapter, from the chapter's own text and the titles before it."""
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from typing import Protocol
 
 from chapter_assets.inference.engine import Engine
+from chapter_assets.inference.phrases import best_phrases
 from chapter_assets.transcripts.segments import Segment, Transcript, clean_text
 from chapter_assets.windows.prompts import PromptBuilder
 
@@ -48,11 +48,6 @@ def _tidy_line(line: str) -> str:
     return " ".join(title.split()[:MOST_TITLE_WORDS])[:MOST_TITLE_CHARACTERS].rstrip()
 
 
-def _words(text: str) -> list[str]:
-    marked = (c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in text)
-    return [word for word in "".join(marked).split() if len(word) > 1]
-
-
 class ModelTitler:
     """The language model writes the titles."""
 
@@ -83,32 +78,14 @@ def is_said(title: str, video_title: str, earlier: Sequence[str]) -> bool:
 
 
 class LexicalTitler:
-    """The phrase of one to four words that sets a chapter's text apart from the others': needs no model."""
+    """The phrase that sets a chapter's text apart from the others', in the transcript's own words: needs no model."""
 
     def titles(self, transcript: Transcript, starts: Sequence[int]) -> list[str]:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
         texts = [" ".join(s.text for s in segments) for segments in chapter_segments(transcript, starts)]
-        vectorizer = TfidfVectorizer(
-            ngram_range=(1, 4), stop_words="english", sublinear_tf=True, tokenizer=_words, token_pattern=None
-        )
-        try:
-            weights = vectorizer.fit_transform(texts)
-        except ValueError:  # nothing but stop words
-            return [extractive_title(t) for t in texts]
-        phrases = vectorizer.get_feature_names_out()
-        titles = []
-        for row, text in enumerate(texts):
-            found = weights[row].tocoo()
-            best = max(
-                zip(found.coords[1], found.data, strict=True),
-                key=lambda pair: (pair[1] * (1 + 0.3 * phrases[pair[0]].count(" ")), -pair[0]),
-                default=None,
-            )
-            titles.append(
-                phrases[best[0]].capitalize()[:MOST_TITLE_CHARACTERS].rstrip() if best else extractive_title(text)
-            )
-        return titles
+        return [
+            phrase[:MOST_TITLE_CHARACTERS].rstrip() or extractive_title(text)
+            for phrase, text in zip(best_phrases(texts), texts, strict=True)
+        ]
 
 
 def extractive_title(text: str) -> str:

@@ -23,6 +23,7 @@ writes a title for each chapter that is chosen. Load it with `chapter-assets pre
 | training set | `{training_set}` |
 | corpus shards | {shards} |
 | rows | {rows} |
+| videos by language | {languages} |
 | method | {method} |
 | epochs, LoRA rank, learning rate | {epochs}, {rank}, {rate} |
 | seed | {seed} |
@@ -30,7 +31,8 @@ writes a title for each chapter that is chosen. Load it with `chapter-assets pre
 
 Trained on automatic transcripts and on chapter lists as their publishers wrote them. How good it is, and on what, is
 in the report of the same finetune (`eval_report`); do not serve it without reading that. Titles are written by a
-small model and can state what the transcript does not.
+small model and can state what the transcript does not. In languages of few or no videos here, titles are phrases of
+the transcript instead.
 """
 
 
@@ -73,6 +75,7 @@ def write_card(folder: Path, key: str, details: dict[str, Any]) -> None:
             training_set=details["training_set"],
             shards=", ".join(shard["key"] for shard in manifest["shards"]),
             rows=details["counts"]["rows"],
+            languages=", ".join(f"{k} {n}" for k, n in details["counts"]["languages"].items()) or "unknown",
             method=manifest["settings"]["chooser"],
             epochs=recipe["epochs"],
             rank=recipe["lora_rank"],

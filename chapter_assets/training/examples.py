@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from chapter_assets.chapters.chapterlist import Chapter
+from chapter_assets.transcripts.language import language_of
 from chapter_assets.windows.labels import unfit_titles
 from chapter_assets.windows.prompts import PromptBuilder
 from chapter_assets.windows.window import LabelledSegment, Window
@@ -69,6 +70,12 @@ def answer_rows(builder: PromptBuilder, windows: Iterable[Window]) -> list[Row]:
         chapters = [Chapter(start, c.title) for start, c in zip(starts, window.chapters, strict=True)]
         rows.append(_with_answer(prompt.ids, builder.window_answer(chapters)))
     return rows
+
+
+def count_languages(windows: Iterable[Window]) -> dict[str, int]:
+    """The number of videos in each language (ISO 639-1), without those whose language cannot be told."""
+    languages = (language_of(s.plain for s in whole_video(group)) for group in by_video(windows))
+    return dict(Counter(language for language in languages if language is not None).most_common())
 
 
 def _with_answer(prompt: list[int], answer: list[int]) -> Row:

@@ -31,7 +31,7 @@ from chapter_assets.settings import Settings
 from chapter_assets.store import Artifact, content_hash, file_hash
 from chapter_assets.training.boundaries import FittedControl, FittedHead, fit_control, fit_head, read_videos
 from chapter_assets.training.card import draw_losses
-from chapter_assets.training.examples import Row, answer_rows, title_rows
+from chapter_assets.training.examples import Row, answer_rows, count_languages, title_rows
 from chapter_assets.training.recipe import Recipe
 from chapter_assets.training.training_set import load_windows
 from chapter_assets.windows.prompts import PromptBuilder
@@ -81,12 +81,20 @@ def finetune_adapter(
     log, speed, resumed_at = _train_lora(base, tokenizer, rows, judged, recipe, work, out, note)
     priors = head.priors if head is not None else Priors()
     boundary_head = head.head if head is not None else None
-    write_chooser(out, base, builder.fingerprint, window, boundary_head, priors, control.weights, control.priors)
+    languages = count_languages(train)
+    write_chooser(
+        out, base, builder.fingerprint, window, boundary_head, priors, control.weights, control.priors, languages
+    )
     _write_log(out, log)
     draw_losses(log, out / "loss.png")
     learned = sorted(p for p in out.iterdir() if p.suffix == ".safetensors" or p.name == CHOOSER_FILE)
     return content_hash([file_hash(path) for path in learned]), {
-        "counts": {"rows": len(rows), "windows": len(train), "titles_not_learned": dict(not_learned)},
+        "counts": {
+            "rows": len(rows),
+            "windows": len(train),
+            "languages": languages,
+            "titles_not_learned": dict(not_learned),
+        },
         "control_loss": control.loss,
         "head_loss": head.loss if head is not None else None,
         "seconds": round(time.perf_counter() - began, 1),

@@ -18,6 +18,7 @@ import pyarrow as pa
 from chapter_assets.chapters.chapterlist import Chapter
 from chapter_assets.errors import ChapterAssetsError, InputError
 from chapter_assets.store import TableWriter, check_partition_key
+from chapter_assets.transcripts.language import language_of
 from chapter_assets.transcripts.vidchapters import (
     AsrRecord,
     JsonFile,
@@ -220,7 +221,8 @@ def ingest(
     """Write `videos`, `transcripts`, `chapters` and `refused` as Parquet into `folder`, in one pass over the files.
 
     `videos` has a row for each id in either file, and one more for each duplicate; `transcripts` and `chapters` hold
-    kept videos only. `split_of` gets a channel id (the shard's name where the channel is unknown); `on_progress`
+    kept videos only. A video's language is what its kept text tells, or else the one that its ASR record names.
+    `split_of` gets a channel id (the shard's name where the channel is unknown); `on_progress`
     gets the number of videos finished. Memory does not grow with the files: what the chapters file says waits in a
     temporary SQLite file in `folder`. Raises InputError for unreadable files and when their bytes are not those of
     `manifest`, OSError (ENOSPC) when the disk is full.
@@ -284,7 +286,7 @@ class _Tables:
                 "title": video.title,
                 "channel_id": channel,
                 "duration": video.duration,
-                "language": asr.language,
+                "language": language_of(segments) or asr.language,  # in real records the named one was wrong
                 "split": self._split_of(channel),
                 "segments": len(segments),
                 "chapters": len(chapters),

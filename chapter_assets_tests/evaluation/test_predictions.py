@@ -48,7 +48,9 @@ def adapter(tmp_path_factory: pytest.TempPathFactory, settings: Settings, tiny_e
     get_peft_model(load_causal_lm(base, torch.float32), config).save_pretrained(folder)
     prompt = PromptBuilder(tiny_engine.tokenizer, timed=False).fingerprint
     head = random_head(tiny_engine.model.config.hidden_size)
-    write_chooser(folder, base, prompt, (600, 0.25), head, Priors(spread=0.25), random_control(), Priors(shift=-1))
+    write_chooser(
+        folder, base, prompt, (600, 0.25), head, Priors(spread=0.25), random_control(), Priors(shift=-1), {"en": 40}
+    )
     return folder
 
 
@@ -228,6 +230,17 @@ def rewritten(adapter: Path, folder: Path, **changed: Any) -> Path:
     about = json.loads((folder / "chooser.json").read_text())
     (folder / "chooser.json").write_text(json.dumps(about | changed))
     return folder
+
+
+def test_an_adapter_knows_the_languages_it_learned_and_an_older_one_takes_any(
+    settings: Settings, adapter: Path, tmp_path: Path
+) -> None:
+    assert load_adapter(adapter, settings.base_models_dir).predictor.languages == {"en"}
+    older = rewritten(adapter, tmp_path / "older")
+    about = json.loads((older / "chooser.json").read_text())
+    del about["languages"]
+    (older / "chooser.json").write_text(json.dumps(about | {"schema_version": 1}))
+    assert load_adapter(older, settings.base_models_dir).predictor.languages is None
 
 
 def test_an_adapter_of_another_base_model_or_prompt_is_refused(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from chapter_assets.chapters.chapterlist import Chapter, problems
 from chapter_assets.errors import InputError
+from chapter_assets.inference.adapters import learned_languages
 from chapter_assets.inference.choosers import (
     Choice,
     GenerateChooser,
@@ -243,6 +244,36 @@ def test_a_title_that_repeats_the_video_or_an_earlier_chapter_is_not_taken() -> 
     assert len(found.repairs) == 2
     whole = Predictor(Chosen(Choice([0])), Titled("On bread")).predict(video)
     assert [c.title for c in whole.chapters] == ["On bread"]  # one chapter may be called as the video is
+
+
+GERMAN = ["Für den Teig nehmen wir Mehl, und dann ruht der Teig eine Nacht.", "Der Ofen ist heiß, der Ofen dampft."]
+
+
+@pytest.mark.parametrize(
+    ("texts", "languages", "titles"),
+    [
+        (GERMAN, {"en"}, ["Teig", "Ofen"]),
+        (GERMAN, {"en", "de"}, ["Bread", "Heat"]),
+        (GERMAN, None, ["Bread", "Heat"]),
+        (["now we take flour and water for the bread", "and then the oven gets hot"], {"en"}, ["Bread", "Heat"]),
+        (["you", "you"], {"en"}, ["Bread", "Heat"]),  # nothing to make a title of
+    ],
+    ids=["not learned", "learned", "nothing known", "english", "too short to tell"],
+)
+def test_a_language_that_the_model_has_not_learned_is_titled_in_its_own_words(
+    texts: list[str], languages: set[str] | None, titles: list[str]
+) -> None:
+    video = transcript([0, 10], texts)
+    for choice in (Choice([0, 1]), Choice([0, 1], titles={0: "Bread", 1: "Heat"})):  # chosen by a head, or written
+        found = Predictor(Chosen(choice), Titled("Bread", "Heat"), languages).predict(video)
+        assert [c.title for c in found.chapters] == titles
+        assert found.valid_before_repair
+
+
+def test_a_language_is_learned_from_ten_videos_or_from_most() -> None:
+    assert learned_languages({"en": 180, "de": 10, "fr": 9}) == {"en", "de"}
+    assert learned_languages({"fr": 3, "en": 2}) == {"fr"}
+    assert learned_languages({}) is None
 
 
 def test_a_chapter_without_a_word_still_has_a_title() -> None:

@@ -1,8 +1,9 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chapter_assets.inference.engine import TransformersEngine
+from chapter_assets.inference.phrases import best_phrases
 from chapter_assets.inference.titlers import (
     MOST_TITLE_WORDS,
     LexicalTitler,
@@ -129,6 +130,89 @@ def test_other_scripts_are_titled_with_words_of_their_own(texts: tuple[str, str]
     for title, text in zip(lexical(*texts), texts, strict=True):
         assert title
         assert all(word in text.casefold() for word in title.casefold().split())
+
+
+TALKS = {
+    "german": (
+        "Heute backen wir ein Brot. Für den Teig nehmen wir Mehl und Wasser, und dann ist der Teig bereit.",
+        "Jetzt kommt der Ofen. Der Ofen muss heiß sein, und wir stellen eine Schale in den Ofen.",
+        ["Teig", "Ofen"],
+    ),
+    "french": (
+        "Nous parlons du vélo électrique. Le vélo électrique est pratique et la batterie est légère.",
+        "Et maintenant les freins à disque. Les freins sont puissants et les freins à patins le sont moins.",
+        ["Vélo électrique", "Freins"],
+    ),
+    "spanish": (
+        "Los paneles solares se instalan en el tejado y los paneles solares dan luz.",
+        "Una batería de litio es cara, pero la batería de litio dura más y la batería pesa poco.",
+        ["Paneles solares", "Batería de litio"],
+    ),
+    "russian": (
+        "Тормозные колодки нужно менять. Если тормозные колодки скрипят, то это плохой знак.",
+        "Страховка стоит дорого, а для новой машины страховка дороже, чем для старой.",
+        ["Тормозные колодки", "Страховка"],
+    ),
+    "hindi": (
+        "सूर्य नमस्कार से शुरू करें और सूर्य नमस्कार रोज करें।",
+        "अब हम नींद के बारे में बात करेंगे। अच्छी नींद के लिए मोबाइल से दूर रहें।",
+        ["सूर्य नमस्कार", "नींद"],
+    ),
+    "japanese": (
+        "今日は小麦粉でパンを作ります。小麦粉は強力粉がいいです。",
+        "オーブンの話をします。オーブンは二百度に予熱してください。",
+        ["小麦粉", "オーブン"],
+    ),
+    "chinese": (
+        "今天说一下电动汽车。电动汽车的优点是省钱,电动汽车适合城市。",
+        "接下来是保险。买保险的时候要注意,保险很贵。",
+        ["电动汽车", "保险"],
+    ),
+    "thai": (
+        "วันนี้เราจะนวดแป้ง แป้งต้องพัก แป้งใช้น้ำ",
+        "เตาอบต้องร้อน ถ้าเตาอบไม่ร้อนพอ จะไม่ฟู",
+        ["แป้ง", "เตาอบ"],
+    ),
+    "arabic": (
+        "بطارية الليثيوم تخزن الكهرباء ولكن بطارية الليثيوم أغلى من غيرها",
+        "التكلفة تختلف من مدينة إلى أخرى. التكلفة في المدينة أعلى",
+        ["بطارية الليثيوم", "التكلفة"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "titles"), TALKS.values(), ids=list(TALKS))
+def test_a_lexical_title_is_what_the_chapter_is_about_in_any_language(one: str, other: str, titles: list[str]) -> None:
+    assert lexical(one, other) == titles
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("the iPhone is new and the iPhone is fast", "iPhone"),
+        ("so Bitcoin fell and then Bitcoin rose", "Bitcoin"),
+        ("we knead flour and water, yes flour and water", "Flour and water"),
+        ("parlons de l'État et de l'État encore", "L'État"),
+        ("don't don't don't do it with that engine", "Engine"),
+    ],
+)
+def test_a_lexical_title_is_written_as_it_was_said_from_a_capital_on(text: str, title: str) -> None:
+    assert lexical(text) == [title]
+
+
+def test_a_lexical_title_does_not_reach_over_a_full_stop() -> None:
+    assert lexical("we love winter. Summer rain is warm. we fear winter. Summer rain is cold") == ["Summer rain"]
+
+
+@settings(deadline=None, max_examples=200)
+@example(["ß١"])
+@given(st.lists(st.text("abÉé'’- .iIſßあアー日本แงั가١𝔘", max_size=30) | st.text(max_size=30), min_size=1, max_size=4))
+def test_whatever_is_said_a_phrase_stands_in_its_text(texts: list[str]) -> None:
+    for phrase, text in zip(best_phrases(texts), texts, strict=True):
+        first_said = [c for c in text if phrase.startswith(c.upper())]
+        assert phrase in text or any(c + phrase.removeprefix(c.upper()) in text for c in first_said)
+        assert phrase.strip() == phrase
+        assert not phrase or any(map(str.isalpha, phrase))
 
 
 def test_words_with_vowel_signs_stay_whole() -> None:

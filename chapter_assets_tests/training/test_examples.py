@@ -4,7 +4,7 @@ import pytest
 
 from chapter_assets.chapters.chapterlist import Chapter
 from chapter_assets.inference.engine import TransformersEngine
-from chapter_assets.training.examples import Row, answer_rows, by_video, title_rows, whole_video
+from chapter_assets.training.examples import Row, answer_rows, by_video, count_languages, title_rows, whole_video
 from chapter_assets.windows.build import training_windows
 from chapter_assets.windows.prompts import PromptBuilder, parse_timed_lines
 from chapter_assets.windows.window import Window
@@ -30,6 +30,12 @@ def windows_of(builder: PromptBuilder, chapters: list[Chapter], video_id: str = 
         overlap=0.25,
         counts=Counter(),
     )
+
+
+def test_the_videos_of_a_training_set_are_counted_by_language(plain: PromptBuilder) -> None:
+    windows = [w for video_id in ("v", "w") for w in windows_of(plain, [Chapter(0, "Flour")], video_id)]
+    assert len(windows) > 2
+    assert count_languages(windows) == {"en": 2}
 
 
 def rows_of(builder: PromptBuilder, windows: list[Window], share: float = 1.0, seed: int = 0) -> list[Row]:

@@ -226,6 +226,21 @@ def test_a_manifest_names_bytes_hash_and_number_of_videos(tmp_path: Path) -> Non
     assert manifest["chapters"]["path"] == str(files.chapters)
 
 
+def test_a_kept_video_has_the_language_of_its_text_or_else_the_one_its_record_names(tmp_path: Path) -> None:
+    french = (0, 50, "Bonjour à tous, aujourd'hui nous allons parler des freins du vélo et de leur entretien.")
+    asrs = {
+        "heard": asr(french),
+        "misnamed": asr(french, language="km"),
+        "short": asr((0, 9, "ok")),
+        "short_named": asr((0, 9, "ok"), language="oc"),
+        "refused": asr(french),
+    }
+    chapters = {name: record(chapters={} if name == "refused" else {"0": "Start"}) for name in asrs}
+    _, tables = run(shard_files(tmp_path / "in", chapters, asrs), tmp_path / "out")
+    languages = {video["video_id"]: video["language"] for video in tables["videos"]}
+    assert languages == {"heard": "fr", "misnamed": "fr", "short": None, "short_named": "oc", "refused": None}
+
+
 def test_two_sound_videos_become_rows_of_the_four_tables(tmp_path: Path) -> None:
     chapters = {"a": record(), "b": record(title="B", duration="50", channel_id=None, chapters={"0:10": "Only"})}
     asrs = {"b": [{"text": "b's", "start": "0", "end": "9", "words": []}], "a": asr(language="en", note="ignored")}

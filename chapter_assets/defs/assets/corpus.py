@@ -14,10 +14,11 @@ from chapter_assets.training.splits import split_of
 from chapter_assets.transcripts.corpus import find_or_fetch_shard, find_shard, ingest, shard_manifest
 
 _TABLES = ("videos", "transcripts", "chapters")
-_CODE_VERSION = "1"
+_RAW_CODE_VERSION = "1"
+_TABLES_CODE_VERSION = "2"  # 2: the language of each video
 
 
-@dg.asset(partitions_def=corpus_shard, group_name="corpus", code_version=_CODE_VERSION, kinds={"json"})
+@dg.asset(partitions_def=corpus_shard, group_name="corpus", code_version=_RAW_CODE_VERSION, kinds={"json"})
 def raw_vidchapters(context: dg.AssetExecutionContext, storage: StoreResource) -> dg.MaterializeResult:
     """The two JSON files of a shard (chapters, ASR): where they are, their size, hash and number of videos.
 
@@ -46,12 +47,12 @@ def raw_vidchapters(context: dg.AssetExecutionContext, storage: StoreResource) -
             name,
             deps=[raw_vidchapters],
             group_name="corpus",
-            code_version=_CODE_VERSION,
+            code_version=_TABLES_CODE_VERSION,
             kinds={"parquet"},
             description=description,
         )
         for name, description in {
-            "videos": "One row per video: title, channel, duration, split, counts, and kept or the reason why not.",
+            "videos": "One row per video: title, channel, duration, language, split, counts, kept or why not.",
             "transcripts": "One row per segment of the kept videos: start and end in seconds, and the text.",
             "chapters": "One row per chapter of the kept videos: start in seconds, and the title.",
         }.items()
@@ -67,7 +68,7 @@ def corpus_tables(context: dg.AssetExecutionContext, storage: StoreResource) -> 
     shard, settings, store = context.partition_key, storage.settings, storage.store
     raw = store.read("raw_vidchapters", shard)
     percents = (settings.validation_percent, settings.gate_percent, settings.audit_percent)
-    inputs = content_hash([_CODE_VERSION, raw.version, percents])
+    inputs = content_hash([_TABLES_CODE_VERSION, raw.version, percents])
     if not all(store.made_from(name, shard, inputs) for name in _TABLES):
         began = time.perf_counter()
         with ExitStack() as stack:

@@ -13,7 +13,7 @@ from chapter_assets.store import content_hash
 from chapter_assets.training.training_set import check_settings
 from chapter_assets.training.windows_table import window_settings
 
-_CODE_VERSION = "2"
+_CODE_VERSION = "2"  # 2: confidence and score of each list; phrases as they were said
 
 
 @dg.asset(

@@ -13,7 +13,7 @@ from chapter_assets.training import card
 from chapter_assets.training.training_set import check_settings
 from chapter_assets.training.windows_table import window_settings
 
-_CODE_VERSION = "1"
+_CODE_VERSION = "2"  # 2: which languages the titles were learned from
 
 
 @dg.asset(
@@ -68,6 +68,7 @@ def lora_adapter(
             "tokens_per_second": details["tokens_per_second"],
             "seconds": details["seconds"],
             "rows": details["counts"]["rows"],
+            "videos_by_language": metadata.counts_table(details["counts"]["languages"]),
             "titles_not_learned": metadata.counts_table(details["counts"]["titles_not_learned"]),
             "resumed_at_step": details["resumed_at_step"],
             "recipe": recipe.model_dump(),
