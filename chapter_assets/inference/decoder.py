@@ -36,13 +36,15 @@ class Priors:
 
     `scale`, `shift`: logit of a segment = scale * score + shift. `spread`: standard deviation, between videos, of a
     shift of all logits of a video (some publishers cut finer). `evenness`: shape of the gamma law of a chapter's
-    length over the video's mean (1 = chance).
+    length over the video's mean (1 = chance). `jitter` (s): mean distance of a gold start from the start of the segment
+    that is nearest to it; people and recognizers do not hear the same beginnings.
     """
 
     scale: float = 1.0
     shift: float = 0.0
     spread: float = 0.5
     evenness: float = 1.5
+    jitter: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,15 @@ def _normal_quantiles(n: int) -> Floats:
     return norm.ppf((np.arange(n) + 0.5) / n)
 
 
-def fit_priors(scores: Sequence[Floats], labels: Sequence[NDArray[np.bool_]], lengths: Sequence[Floats]) -> Priors:
+def fit_priors(
+    scores: Sequence[Floats],
+    labels: Sequence[NDArray[np.bool_]],
+    lengths: Sequence[Floats],
+    offsets: Sequence[float] = (),
+) -> Priors:
     """Fit by maximum likelihood: per video the scores (logits) and labels of its segments, and its chapter lengths (s).
 
+    `offsets` (s): from the start of a segment to the gold start that it stands for, over all videos.
     Videos without both a label and a non-label still count. With no video at all, the defaults stand.
     """
     if not scores:
@@ -121,7 +129,9 @@ def fit_priors(scores: Sequence[Floats], labels: Sequence[NDArray[np.bool_]], le
         )
 
     evenness = minimize_scalar(dirichlet_loss, bounds=(1.0, 5.0), method="bounded").x if shares else 1.5
-    return Priors(float(max(fitted[0], 0.05)), float(fitted[1]), float(np.exp(fitted[2])), float(evenness))
+    # From the median: a gold start in the middle of a long segment is no jitter.
+    jitter = float(np.median(np.abs(offsets)) / np.log(2)) if len(offsets) else 0.0
+    return Priors(float(max(fitted[0], 0.05)), float(fitted[1]), float(np.exp(fitted[2])), float(evenness), jitter)
 
 
 def probabilities(scores: Floats, priors: Priors) -> Floats:
@@ -150,34 +160,46 @@ def decode(
     opens = can_open and (logits[0] >= 0 or wishes.count is not None)
     chosen: list[int] = []
     edges = np.concatenate([[0.0], seconds[inner], [float(duration)]])
-    drawn = [np.array([0, 1])]  # where nothing may start inside, the whole is all there can be
+    golds = [np.array([0.0, float(duration)])]  # where nothing may start inside, the whole is all there can be
     if len(inner):
         drawn = _draw(edges, logits[inner], priors, wishes.count)
+        golds = _jittered([edges[path] for path in drawn], priors.jitter)
         pieces = None if wishes.count is None else wishes.count + (not can_open)
-        chosen = [int(inner[i - 1]) for i in _best_list(edges, drawn, wishes.min_length, pieces)]
+        chosen = [int(inner[i - 1]) for i in _best_list(edges, drawn, golds, wishes.min_length, pieces)]
     chosen = [0, *chosen] if opens or not chosen else chosen
-    confidences = _share_near(seconds[chosen], edges, drawn)
+    confidences = _share_near(seconds[chosen], golds)
     if chosen[0] == 0 and (can_open or not len(inner)):  # no edge of any drawn list: the segment's own probability
         confidences[0] = float(_averaged(logits[:1], priors)[0])
-    return Decoded(chosen, confidences, _expected_f1(seconds[chosen], edges, drawn))
+    return Decoded(chosen, confidences, _expected_f1(seconds[chosen], golds))
 
 
-def _share_near(starts: Floats, edges: Floats, drawn: Sequence[NDArray[np.intp]]) -> list[float]:
+def _jittered(lists: Sequence[Floats], jitter: float) -> list[Floats]:
+    """The lists (s) with each inner start moved by Laplace noise of mean size `jitter`, seeded; still rising."""
+    rng = np.random.default_rng(1)
+    moved = []
+    for times in lists:
+        inner = np.floor(times[1:-1] + rng.laplace(scale=jitter, size=len(times) - 2))
+        inside = inner[(inner >= 1) & (inner < times[-1])]
+        moved.append(np.concatenate([times[:1], np.unique(inside), times[-1:]]))
+    return moved
+
+
+def _share_near(starts: Floats, golds: Sequence[Floats]) -> list[float]:
     """For each start (s), the share of the drawn lists that have an inner edge nearer than `NEAR`."""
     near = np.zeros(len(starts))
-    for path in drawn:
-        near += (np.abs(starts[:, None] - edges[path[1:-1]]) < NEAR).any(axis=1)
-    return [float(share) for share in near / len(drawn)]
+    for gold in golds:
+        near += (np.abs(starts[:, None] - gold[1:-1]) < NEAR).any(axis=1)
+    return [float(share) for share in near / len(golds)]
 
 
-def _expected_f1(starts: Floats, edges: Floats, drawn: Sequence[NDArray[np.intp]]) -> float:
+def _expected_f1(starts: Floats, golds: Sequence[Floats]) -> float:
     """Mean F1 (0 to 100) of the list that starts at `starts` (s, rising) with the drawn lists as gold."""
-    own = np.concatenate([[0.0], starts[starts > 0], edges[-1:]])
+    own = np.concatenate([[0.0], starts[starts > 0], golds[0][-1:]])
     total = 0.0
-    for path in drawn:
-        matched = _share_matched(own[:-1], own[1:], edges[path], nearness=0.0).sum()
-        total += 2 * matched / (len(own) + len(path) - 2)
-    return 100 * float(total) / len(drawn)
+    for gold in golds:
+        matched = _share_matched(own[:-1], own[1:], gold, nearness=0.0).sum()
+        total += 2 * matched / (len(own) + len(gold) - 2)
+    return 100 * float(total) / len(golds)
 
 
 def _candidates(seconds: Floats, logits: Floats, duration: float, min_length: float) -> NDArray[np.intp]:
@@ -229,8 +251,12 @@ def _draw(edges: Floats, logits: Floats, priors: Priors, count: int | None) -> l
     return lists
 
 
-def _best_list(edges: Floats, drawn: Sequence[NDArray[np.intp]], min_length: float, pieces: int | None) -> list[int]:
-    """Indices into `edges` of the inner starts of the list with the highest expected F1 against the drawn lists.
+def _best_list(
+    edges: Floats, drawn: Sequence[NDArray[np.intp]], golds: Sequence[Floats], min_length: float, pieces: int | None
+) -> list[int]:
+    """Indices into `edges` of the inner starts of the list with the highest expected F1 against `golds`.
+
+    `drawn`: the lists as indices into `edges`; `golds`: the same in seconds, as a person may have set them.
 
     `pieces`: into how many the video is to be cut; None leaves it free.
     """
@@ -250,10 +276,10 @@ def _best_list(edges: Floats, drawn: Sequence[NDArray[np.intp]], min_length: flo
     if min_length:
         long_enough = time[right] - time[left] >= min_length
         left, right = left[long_enough], right[long_enough]
-    matched = np.empty((len(left), len(drawn)), np.float32)
-    for column, path in enumerate(drawn):
-        matched[:, column] = _share_matched(time[left], time[right], edges[path])
-    sizes = np.array([len(path) - 1 for path in drawn], np.float32)
+    matched = np.empty((len(left), len(golds)), np.float32)
+    for column, gold in enumerate(golds):
+        matched[:, column] = _share_matched(time[left], time[right], gold)
+    sizes = np.array([len(gold) - 1 for gold in golds], np.float32)
     counts = range(1, int(min(sizes.max() + 1, n - 1)) + 1) if pieces is None else range(min(pieces, n - 1), 0, -1)
     best_value, best_way = -1.0, [0, n - 1]
     for count in counts:

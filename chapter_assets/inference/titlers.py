@@ -56,20 +56,17 @@ class ModelTitler:
 
     def titles(self, transcript: Transcript, starts: Sequence[int]) -> list[str]:
         raw: list[str] = []
-        for number, segments in enumerate(chapter_segments(transcript, starts), start=1):
+        for segments in chapter_segments(transcript, starts):
             lines = self.builder.lines(segments)
-            place = number, len(starts)
             earlier = [t for t in map(tidy_title, raw) if t]
-            answer = self._ask(transcript.title, lines, earlier, place)
+            answer = self._ask(transcript.title, lines, earlier)
             if is_said(tidy_title(answer), transcript.title, earlier):  # small models copy what stands in the prompt
-                answer = self._ask("", lines, [], place)
+                answer = self._ask("", lines, [])
             raw.append(answer)
         return raw
 
-    def _ask(
-        self, video_title: str, lines: Sequence[list[int]], earlier: Sequence[str], place: tuple[int, int]
-    ) -> str:
-        return self.engine.write(self.builder.title_request(video_title, lines, earlier, place), MOST_TITLE_TOKENS)
+    def _ask(self, video_title: str, lines: Sequence[list[int]], earlier: Sequence[str]) -> str:
+        return self.engine.write(self.builder.title_request(video_title, lines, earlier), MOST_TITLE_TOKENS)
 
 
 def is_said(title: str, video_title: str, earlier: Sequence[str]) -> bool:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chapter_assets.inference.decoder import Priors, fit_priors
-from chapter_assets.inference.head import BoundaryHead, Floats, States, head_inputs, score_control
-from chapter_assets.training.examples import by_video, whole_video
+from chapter_assets.inference.head import BoundaryHead, Floats, States, head_inputs
+from chapter_assets.training.examples import by_video, gold_chapters, whole_video
 from chapter_assets.transcripts.segments import Transcript
 from chapter_assets.windows.features import position_features
 from chapter_assets.windows.window import Window
@@ -23,7 +23,10 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ReadVideo:
-    """A video, what the model read of it (if it did), and which segments start a chapter (`seen`: anyone looked)."""
+    """A video, what the model read of it (if it did), and which segments start a chapter (`seen`: anyone looked).
+
+    `offsets` (s): from such a segment's start to the gold start that it stands for.
+    """
 
     transcript: Transcript
     channel: str
@@ -31,6 +34,7 @@ class ReadVideo:
     starts_chapter: NDArray[np.bool_]
     seen: NDArray[np.bool_]
     weight: float
+    offsets: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,10 @@ def read_videos(
         states = read(transcript) if read is not None else None
         labels = np.array([s.starts_chapter for s in segments])
         seen = np.array([s.seen for s in segments])
-        found.append(ReadVideo(transcript, group[0].channel, states, labels, seen, group[0].weight))
+        starts = (s.start for s in segments if s.starts_chapter)
+        # An opening chapter at 0 is no boundary that anyone heard.
+        offsets = [c.start - start for c, start in zip(gold_chapters(group), starts, strict=True) if c.start >= 1]
+        found.append(ReadVideo(transcript, group[0].channel, states, labels, seen, group[0].weight, offsets))
         if read is not None and (number % 25 == 0 or number == len(groups)):
             note(f"read {number} of {len(groups)} videos")
     return found
@@ -115,8 +122,9 @@ def _states(video: ReadVideo) -> States:
 
 def _priors(scores: Sequence[NDArray[np.float64]], videos: Sequence[ReadVideo]) -> Priors:
     seen = [s[v.seen] for s, v in zip(scores, videos, strict=True)]
+    offsets = [offset for v in videos for offset in v.offsets]
     whole = [v for v in videos if v.seen.all()]  # of a half that nobody looked at, the chapters are not known
-    return fit_priors(seen, [v.starts_chapter[v.seen] for v in videos], [chapter_lengths(v) for v in whole])
+    return fit_priors(seen, [v.starts_chapter[v.seen] for v in videos], [chapter_lengths(v) for v in whole], offsets)
 
 
 @dataclass(frozen=True)
@@ -136,20 +144,19 @@ def _logistic(videos: Sequence[ReadVideo], inputs: Sequence[Floats]) -> _Fitted:
     for both, +1.3 F1 on 191 short videos.
     """
     fold = _folds(videos)
-    weights = _segment_weights(videos)
     best: tuple[float, float, list[Scores]] | None = None
     for strength in _STRENGTHS:
         held_out = [np.zeros(0)] * len(videos)
         for held in np.unique(fold):
             rest = np.flatnonzero(fold != held) if len(np.unique(fold)) > 1 else np.arange(len(videos))
-            slope, bias = _regression(videos, inputs, weights, rest, strength)
-            for index in np.flatnonzero(fold == held):
+            slope, bias = _regression(videos, inputs, rest, strength)
+            for index in map(int, np.flatnonzero(fold == held)):
                 held_out[index] = inputs[index] @ slope + bias
-        loss = _loss(videos, held_out, weights)
+        loss = _loss(videos, held_out)
         if best is None or loss < best[0]:
             best = loss, strength, held_out
     loss, strength, held_out = best  # type: ignore[misc]  # _STRENGTHS is not empty
-    slope, bias = _regression(videos, inputs, weights, np.arange(len(videos)), strength)
+    slope, bias = _regression(videos, inputs, np.arange(len(videos)), strength)
     return _Fitted(slope, bias, held_out, loss)
 
 
@@ -163,36 +170,26 @@ def _folds(videos: Sequence[ReadVideo]) -> NDArray[np.intp]:
     return folds
 
 
-def _segment_weights(videos: Sequence[ReadVideo]) -> list[float]:
-    """What a segment of each video weighs: a talk of an hour counts for more than a clip, but not for fifty."""
-    seen = np.array([v.seen.sum() for v in videos])
-    weights = np.array([v.weight for v in videos]) / np.sqrt(np.maximum(seen, 1))
-    total = (weights * seen).sum()
-    return [float(w) for w in weights * (seen.sum() / total if total > 0 else 1.0)]
-
-
 def _regression(
-    videos: Sequence[ReadVideo], inputs: Sequence[Floats], weights: Sequence[float], chosen: NDArray[np.intp], c: float
+    videos: Sequence[ReadVideo], inputs: Sequence[Floats], chosen: NDArray[np.intp], strength: float
 ) -> tuple[Scores, float]:
     """Slope and bias of the logistic regression on the seen segments of the chosen videos."""
     from sklearn.linear_model import LogisticRegression
 
     x = np.concatenate([inputs[i][videos[i].seen] for i in chosen])
     y = np.concatenate([videos[i].starts_chapter[videos[i].seen] for i in chosen])
-    weight = np.concatenate([np.full(videos[i].seen.sum(), weights[i]) for i in chosen])
+    weight = np.concatenate([np.full(videos[i].seen.sum(), videos[i].weight) for i in chosen])
     if y.all() or not y.any():  # nothing to tell apart: the base rate, whatever the features
         return np.zeros(x.shape[1]), 10.0 if len(y) and y.all() else -10.0
-    model = LogisticRegression(C=c, max_iter=2000).fit(x, y, sample_weight=weight)
+    model = LogisticRegression(C=strength, max_iter=2000).fit(x, y, sample_weight=weight)
     return model.coef_[0].astype(np.float64), float(model.intercept_[0])
 
 
-def _loss(videos: Sequence[ReadVideo], scores: Sequence[Scores], weights: Sequence[float]) -> float:
+def _loss(videos: Sequence[ReadVideo], scores: Sequence[Scores]) -> float:
     """Weighted mean over the seen segments (nats)."""
-    total = sum(
-        w * np.logaddexp(0, np.where(v.starts_chapter, -s, s))[v.seen].sum()
-        for v, s, w in zip(videos, scores, weights, strict=True)
-    )
-    return float(total / max(sum(w * v.seen.sum() for v, w in zip(videos, weights, strict=True)), 1e-9))
+    each = [np.logaddexp(0, np.where(v.starts_chapter, -s, s))[v.seen] for v, s in zip(videos, scores, strict=True)]
+    weight = sum(v.weight * v.seen.sum() for v in videos)
+    return float(sum(v.weight * loss.sum() for v, loss in zip(videos, each, strict=True)) / max(weight, 1e-9))
 
 
 def chapter_lengths(video: ReadVideo) -> NDArray[np.float64]:

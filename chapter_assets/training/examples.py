@@ -35,6 +35,11 @@ def whole_video(windows: Sequence[Window]) -> list[LabelledSegment]:
     return [segments[i] for i in sorted(segments)]
 
 
+def gold_chapters(windows: Iterable[Window]) -> list[Chapter]:
+    """The chapters of a video from its overlapping windows, one for each segment that starts one."""
+    return sorted({c for window in windows for c in window.chapters}, key=lambda c: c.start)
+
+
 def title_rows(
     builder: PromptBuilder, windows: Iterable[Window], share: float, seed: int, counts: Counter[str]
 ) -> list[Row]:
@@ -43,7 +48,7 @@ def title_rows(
     rows = []
     for group in by_video(windows):
         segments = whole_video(group)
-        chapters = sorted({c for window in group for c in window.chapters}, key=lambda c: c.start)
+        chapters = gold_chapters(group)
         starts = [i for i, s in enumerate(segments) if s.starts_chapter]
         if len(chapters) != len(starts):
             raise AssertionError(f"{group[0].video_id}: {len(chapters)} chapters and {len(starts)} starts")
@@ -55,7 +60,7 @@ def title_rows(
                 counts[unfit[number]] += 1
             elif rng.random() < share:
                 earlier = [c.title for c in chapters[:number]]
-                prompt = builder.title_request(group[0].title, lines[start:stop], earlier, (number + 1, len(chapters)))
+                prompt = builder.title_request(group[0].title, lines[start:stop], earlier)
                 rows.append(_with_answer(prompt, builder.title_answer(chapter.title)))
     return rows
 

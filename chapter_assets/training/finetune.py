@@ -46,9 +46,9 @@ def finetune_adapter(
 ) -> tuple[str, dict[str, Any]]:
     """Finetune on a training set into the folder `out`; returns the hash of what was learned, and details.
 
-    `work` keeps checkpoints, from which a killed run goes on. The validation part chooses the checkpoint; the
-    head, its calibration and the decoder's priors come from cross-fitting over both parts. Raises InputError when there is nothing to
-    learn from.
+    `work` keeps checkpoints, from which a killed run goes on. The validation part chooses the checkpoint; the head,
+    its calibration and the decoder's priors come from cross-fitting over both parts. Raises InputError when there is
+    nothing to learn from.
     """
     began = time.perf_counter()
     train, validation = load_windows(training_set, "train"), load_windows(training_set, "validation")

@@ -70,7 +70,7 @@ class PromptBuilder:
             json.dumps(vocabulary | {"padding": None, "truncation": None}, sort_keys=True),  # those two change with use
             repr((self._before, self._after, self.timed)),
             repr(self.window("t", [[0]], first=0)),
-            repr(self.title_request("t", [[0]], ["e"], (2, 2))),
+            repr(self.title_request("t", [[0]], ["e"])),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -111,18 +111,13 @@ class PromptBuilder:
         text = "\n".join(f"{format_time(c.start)} {c.title}" for c in chapters) or NO_CHAPTER
         return [*self._ids(text), self.tokenizer.eos_token_id]
 
-    def title_request(
-        self, video_title: str, lines: Sequence[list[int]], earlier: Sequence[str], place: tuple[int, int]
-    ) -> list[int]:
-        """The prompt that asks for the title of one chapter, from its own lines and the titles before it.
-
-        `place`: its number in the list, from 1, and how many there are; the last is often an outro.
-        """
+    def title_request(self, video_title: str, lines: Sequence[list[int]], earlier: Sequence[str]) -> list[int]:
+        """The prompt that asks for the title of one chapter, from its own lines and the titles before it."""
         ids = [*self._before, *self._ids("Video: "), *self._ids(video_title)[:MAX_VIDEO_TITLE_TOKENS]]
         for title in earlier[-EARLIER_TITLES:]:
             ids.extend(self._ids("\nChapter: "))
             ids.extend(self._ids(title)[:MAX_VIDEO_TITLE_TOKENS])
-        ids.extend(self._ids(f"\nChapter {place[0]} of {place[1]}:\n"))
+        ids.extend(self._ids("\n\n"))
         room = MAX_CHAPTER_TEXT_TOKENS
         for line in lines:
             ids.extend(line[:room])

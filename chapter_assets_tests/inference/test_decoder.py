@@ -17,6 +17,7 @@ from chapter_assets.inference.decoder import (
     _best_list,
     _expected_f1,
     _heaviest_path,
+    _jittered,
     _share_near,
     decode,
     fit_priors,
@@ -275,7 +276,7 @@ def test_the_list_with_the_highest_expected_f1_is_chosen_of_all_lists(
             if lengths.min() >= min_length and pieces in (None, size + 1):
                 lists.append(list(way))
     values = {tuple(way): expected_f1(list(edges[way]), edges, drawn) for way in lists}
-    chosen = tuple(_best_list(edges, drawn, min_length, pieces))
+    chosen = tuple(_best_list(edges, drawn, [edges[path] for path in drawn], min_length, pieces))
     assert values[chosen] == pytest.approx(max(values.values()), abs=1e-3)
 
 
@@ -337,7 +338,7 @@ def test_the_doubtful_start_of_a_list_is_the_one_of_little_confidence() -> None:
 def test_a_true_start_less_than_five_seconds_off_counts_for_a_start_and_one_five_seconds_off_does_not() -> None:
     edges = np.array([0.0, 100.0, 104.0, 105.0, 300.0])
     drawn = [np.array([0, 1, 4]), np.array([0, 2, 4]), np.array([0, 3, 4]), np.array([0, 4])]
-    assert _share_near(np.array([100.0, 300.0]), edges, drawn) == [0.5, 0.0]
+    assert _share_near(np.array([100.0, 300.0]), [edges[path] for path in drawn]) == [0.5, 0.0]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -346,8 +347,12 @@ def test_the_expected_f1_is_that_of_the_fields_measure(seed: int) -> None:
     edges = np.array([0, *np.sort(rng.choice(np.arange(10, 590), 8, replace=False)), 600], float)
     drawn = [np.array([0, *np.flatnonzero(rng.random(8) < 0.5) + 1, 9]) for _ in range(20)]
     chosen = edges[[2, 5, 7]]
-    assert _expected_f1(chosen, edges, drawn) == pytest.approx(expected_f1(list(chosen), edges, drawn))
-    assert _expected_f1(edges[:1], edges, drawn) == pytest.approx(expected_f1([], edges, drawn))  # one chapter
+    assert _expected_f1(chosen, [edges[path] for path in drawn]) == pytest.approx(
+        expected_f1(list(chosen), edges, drawn)
+    )
+    assert _expected_f1(edges[:1], [edges[path] for path in drawn]) == pytest.approx(
+        expected_f1([], edges, drawn)
+    )  # one chapter
 
 
 @pytest.mark.parametrize(("starts", "duration"), [([0.0], 0.5), ([7.0], 7.5), ([0.0, 0.2], 30.0), ([5.0, 5.0], 6.0)])
@@ -374,3 +379,14 @@ def test_a_wish_that_no_list_can_fulfil_is_refused(wish: dict[str, float], said:
     with pytest.raises(InputError, match=said) as caught:
         Wishes(**wish)  # type: ignore[arg-type]
     assert caught.value.remedy.startswith(("Wish", "Use"))
+
+
+def test_gold_that_lies_beside_segment_starts_makes_a_list_less_sure_and_never_leaves_the_video() -> None:
+    starts, scores = list(np.arange(0.0, 120.0, 6.0)), [8.0 if i in (0, 5, 12) else -8.0 for i in range(20)]
+    exact, vague = (decode(starts, scores, 120.0, Priors(jitter=jitter)) for jitter in (0.0, 3.0))
+    assert exact.starts == vague.starts == [0, 5, 12]
+    assert vague.expected_f1 < exact.expected_f1 - 5
+    lists = _jittered([np.array([0.0, 2.0, 3.0, 118.0, 120.0])] * 200, 3.0)
+    assert all((np.diff(times) >= 1).all() and times[0] == 0 and times[-1] == 120 for times in lists)
+    moved = np.array([times[-2] for times in lists if len(times) == 5])
+    assert 1.5 < np.abs(moved - 118).mean() < 4.5

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chapter_assets.inference.engine import TransformersEngine, lower_half_blocks
+from chapter_assets.inference.engine import TransformersEngine, read_blocks
 from chapter_assets.inference.head import (
     BoundaryHead,
     States,
@@ -115,7 +115,7 @@ def test_a_head_that_was_saved_scores_the_same(tmp_path: Path) -> None:
     assert np.array_equal(head.score(video, states), again.score(video, states))
 
 
-def test_an_engine_reads_what_the_whole_model_knows_half_way_up(tiny_engine: TransformersEngine) -> None:
+def test_an_engine_reads_what_the_whole_model_knows_where_reading_ends(tiny_engine: TransformersEngine) -> None:
     import torch
 
     builder = PromptBuilder(tiny_engine.tokenizer, timed=False)
@@ -124,10 +124,10 @@ def test_an_engine_reads_what_the_whole_model_knows_half_way_up(tiny_engine: Tra
     spans = [(end + 1 - len(line), end + 1) for end, line in zip(prompt.line_ends, lines, strict=True)]
     mean, last = tiny_engine.read(prompt.ids, spans)
     blocks = tiny_engine.model.config.num_hidden_layers
-    assert lower_half_blocks(blocks) < blocks
+    assert read_blocks(blocks) < blocks
     with torch.inference_mode():
         layers = tiny_engine.model(torch.tensor([prompt.ids]), output_hidden_states=True).hidden_states
-    half = layers[lower_half_blocks(blocks)][0].numpy()
+    half = layers[read_blocks(blocks)][0].numpy()
     assert np.allclose(mean, np.stack([half[a:b].mean(axis=0) for a, b in spans]), atol=1e-5)
     assert np.allclose(last, np.stack([half[b - 1] for _, b in spans]), atol=1e-5)
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chapter_assets.inference.decoder import fit_priors
 from chapter_assets.inference.engine import TransformersEngine
 from chapter_assets.inference.head import States, read_states, score_control
 from chapter_assets.training.boundaries import (
@@ -34,7 +33,9 @@ def videos(count: int, informative: float, seed: int = 0, share: float = 0.1) ->
         mean, last = (rng.normal(size=(segments, HIDDEN)).astype(np.float32) for _ in range(2))
         last[:, 3] += informative * labels
         video = transcript(list(np.cumsum(rng.uniform(1, 9, segments))), ["words"] * segments, video_id=f"v{number}")
-        found.append(ReadVideo(video, States(mean, last), labels, np.ones(segments, bool), 1.0))
+        found.append(
+            ReadVideo(video, f"c{seed}-{number // 2}", States(mean, last), labels, np.ones(segments, bool), 1.0)
+        )
     return found
 
 
@@ -49,12 +50,12 @@ TRAIN, JUDGED = videos(24, informative=4.0), videos(10, informative=4.0, seed=1)
 
 @pytest.fixture(scope="module")
 def head() -> FittedHead:
-    return fit_head(TRAIN, JUDGED)
+    return fit_head(TRAIN)
 
 
 @pytest.fixture(scope="module")
 def control() -> FittedControl:
-    return fit_control(TRAIN, JUDGED)
+    return fit_control(TRAIN)
 
 
 def scores_of(head: FittedHead, video: ReadVideo) -> np.ndarray:
@@ -70,54 +71,69 @@ def test_a_head_whose_states_tell_of_chapters_beats_the_control(head: FittedHead
 
 
 def test_a_head_whose_states_tell_nothing_is_no_better_than_the_control() -> None:
-    train, judged = videos(24, informative=0.0), videos(10, informative=0.0, seed=1)
-    assert fit_head(train, judged).loss > 0.95 * fit_control(train, judged).loss
+    unknowing = videos(34, informative=0.0)
+    assert fit_head(unknowing).loss > 0.95 * fit_control(unknowing).loss
 
 
-def test_the_weights_that_are_kept_have_the_loss_that_was_measured_while_fitting(
-    head: FittedHead, control: FittedControl
-) -> None:
-    assert measured_loss(JUDGED, lambda v: scores_of(head, v)) == pytest.approx(head.loss, abs=2e-3)
-    controlled = measured_loss(JUDGED, lambda v: score_control(v.transcript, control.weights))
-    assert controlled == pytest.approx(control.loss, abs=2e-3)
+def test_the_loss_is_that_on_channels_the_head_has_not_seen(head: FittedHead, control: FittedControl) -> None:
+    for fitted, score in (
+        (head, lambda v: scores_of(head, v)),
+        (control, lambda v: score_control(v.transcript, control.weights)),
+    ):
+        assert measured_loss(TRAIN, score) < fitted.loss  # these it has seen
+        assert measured_loss(JUDGED, score) == pytest.approx(fitted.loss, rel=0.35)
+
+
+def test_a_channel_is_held_out_as_a_whole() -> None:
+    # Each channel has its own sign of the direction that tells: known from its other videos, unknown without them.
+    def signed(channel_of: Callable[[int], str]) -> list[ReadVideo]:
+        found = []
+        for number, video in enumerate(videos(24, 0.0)):
+            assert video.states is not None
+            last = video.states.last.copy()
+            last[:, number // 4] += 6.0 * video.starts_chapter
+            found.append(replace(video, channel=channel_of(number), states=States(video.states.mean, last)))
+        return found
+
+    apart, together = signed(lambda n: f"c{n // 4}"), signed(lambda n: f"c{n % 4}")
+    assert fit_head(together).loss < 0.85 * fit_head(apart).loss
 
 
 def test_fitting_twice_gives_the_same(head: FittedHead, control: FittedControl) -> None:
-    again = fit_head(TRAIN, JUDGED)
+    again = fit_head(TRAIN)
     assert np.array_equal(again.head.weights, head.head.weights)
     assert (again.priors, again.loss) == (head.priors, head.loss)
-    assert fit_control(TRAIN, JUDGED) == control
+    assert fit_control(TRAIN) == control
 
 
 def test_the_control_does_not_look_at_the_states(control: FittedControl) -> None:
-    unread = [[replace(v, states=None) for v in part] for part in (TRAIN, JUDGED)]
-    assert fit_control(*unread) == control
+    unread = [replace(v, states=None) for v in TRAIN]
+    assert fit_control(unread) == control
     with pytest.raises(ValueError, match="v0 was not read"):
-        fit_head(*unread)
+        fit_head(unread)
 
 
-def test_the_decoders_priors_are_fitted_on_the_scores_of_the_judged_videos(
-    head: FittedHead, control: FittedControl
-) -> None:
-    labels = [v.starts_chapter for v in JUDGED]
-    lengths = [chapter_lengths(v) for v in JUDGED]
-    assert head.priors == fit_priors([scores_of(head, v) for v in JUDGED], labels, lengths)
-    controlled = [score_control(v.transcript, control.weights) for v in JUDGED]
-    assert control.priors == fit_priors(controlled, labels, lengths)
+def test_the_decoders_priors_know_how_far_gold_starts_lie_from_segments(control: FittedControl) -> None:
+    assert control.priors.jitter == 0.0
+    moved = fit_control([replace(v, offsets=[-0.5, 1.4, 30.0]) for v in TRAIN])
+    assert moved.priors.jitter == pytest.approx(1.4 / np.log(2))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_channel_or_one_video_is_enough_to_fit(count: int) -> None:
+    few = [replace(v, channel="only") for v in videos(count, 3.0, share=0.3)]
+    assert np.isfinite(fit_head(few).loss)
+    assert np.isfinite(fit_control(few).loss)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.1])
 def test_labels_that_are_all_alike_give_a_head_that_says_so(share: float) -> None:
-    fitted = fit_head(videos(4, 1.0, share=share), videos(2, 1.0, seed=1, share=share))
+    fitted = fit_head(videos(6, 1.0, share=share))
     for video in videos(2, 1.0, seed=2):
         scores = scores_of(fitted, video)
         assert np.isfinite(scores).all()
         assert ((scores > 0) == (share > 1)).all()
     assert all(np.isfinite(v) for v in vars(fitted.priors).values())
-
-
-def test_validation_without_a_single_chapter_judges_too() -> None:
-    assert np.isfinite(fit_head(videos(8, 3.0), videos(3, 3.0, seed=1, share=0.0)).loss)
 
 
 def half_seen(video: ReadVideo, labels_there: bool) -> ReadVideo:
@@ -127,27 +143,16 @@ def half_seen(video: ReadVideo, labels_there: bool) -> ReadVideo:
 
 
 def test_where_nobody_looked_nothing_is_learned() -> None:
-    train, judged = videos(12, 3.0), videos(5, 3.0, seed=1)
-    with_noise, without = (
-        fit_head([half_seen(v, noise) for v in train], [half_seen(v, noise) for v in judged]) for noise in (True, False)
-    )
+    with_noise, without = (fit_head([half_seen(v, noise) for v in videos(17, 3.0)]) for noise in (True, False))
     assert np.array_equal(with_noise.head.weights, without.head.weights)
-    assert with_noise.loss == without.loss
-
-
-def test_where_nobody_looked_the_priors_learn_nothing_either() -> None:
-    train, judged = videos(12, 3.0), videos(5, 3.0, seed=1)
-    with_noise, without = (
-        fit_head([half_seen(v, noise) for v in train], [half_seen(v, noise) for v in judged]) for noise in (True, False)
-    )
-    assert with_noise.priors == without.priors
+    assert (with_noise.loss, with_noise.priors) == (without.loss, without.priors)
 
 
 def test_a_video_without_weight_teaches_nothing() -> None:
-    train, judged = videos(12, 3.0), videos(5, 3.0, seed=1)
+    train = videos(17, 3.0)
     noise = [replace(v, starts_chapter=~v.starts_chapter) for v in train[:4]]
-    weightless = fit_head([*train, *(replace(v, weight=0.0) for v in noise)], judged)
-    weighty = fit_head([*train, *noise], judged)
+    weightless = fit_head([*train, *(replace(v, weight=0.0) for v in noise)])
+    weighty = fit_head([*train, *noise])
     assert weightless.loss < weighty.loss - 0.1
 
 
@@ -194,6 +199,8 @@ def test_the_videos_are_read_whole_from_their_windows(tiny_engine: TransformersE
         assert video.starts_chapter.sum() == 3
         assert video.starts_chapter[0]
         assert video.seen.all()
+        assert video.channel == "c"
+        assert len(video.offsets) == 2  # the opening chapter at 0 is none
     assert notes == ["read 2 of 2 videos"]
     notes.clear()
     assert [v.states for v in read_videos(windows, None, notes.append)] == [None, None]
