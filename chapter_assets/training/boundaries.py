@@ -181,7 +181,7 @@ def _regression(
     weight = np.concatenate([np.full(videos[i].seen.sum(), videos[i].weight) for i in chosen])
     if y.all() or not y.any():  # nothing to tell apart: the base rate, whatever the features
         return np.zeros(x.shape[1]), 10.0 if len(y) and y.all() else -10.0
-    model = LogisticRegression(C=strength, max_iter=2000).fit(x, y, sample_weight=weight)
+    model = LogisticRegression(C=strength, solver="newton-cholesky").fit(x, y, sample_weight=weight)
     return model.coef_[0].astype(np.float64), float(model.intercept_[0])
 
 
