@@ -14,7 +14,7 @@ from chapter_assets.errors import InputError
 from chapter_assets.inference.choosers import GenerateChooser, HeadChooser
 from chapter_assets.inference.decoder import Priors
 from chapter_assets.inference.engine import Floats, TransformersEngine
-from chapter_assets.inference.head import BoundaryHead, read_states
+from chapter_assets.inference.head import COHESION, BoundaryHead, read_states
 from chapter_assets.inference.titlers import ModelTitler
 from chapter_assets.store import TableWriter
 from chapter_assets.training.examples import answer_rows, title_rows
@@ -179,7 +179,7 @@ def test_a_head_reads_the_very_prompts_that_windows_were_made_for(tiny_engine: T
     hidden = read_states(engine, builder, video, 300, 0.25).mean.shape[1]
     assert engine.heard == prompts
     zeros = np.zeros(hidden, np.float32)
-    head = BoundaryHead(zeros, zeros + 1, np.zeros(65 + 8 + 2 * hidden + 1, np.float32))
+    head = BoundaryHead(zeros, zeros + 1, np.zeros(65 + COHESION + 2 * hidden + 1, np.float32))
     engine.heard.clear()
     HeadChooser(engine, head, builder, 300, 0.25, Priors()).choose(video)
     assert engine.heard == prompts
