@@ -166,7 +166,7 @@ def read_heading(line: bytes) -> Heading:
     `schema_version_unknown` or `kind_unknown`.
     """
     try:
-        raw = json.loads(line.removeprefix(codecs.BOM_UTF8), parse_constant=_no_json)
+        raw = json.loads(line.removeprefix(codecs.BOM_UTF8).decode(), parse_constant=_no_json)  # never UTF-16
     except (ValueError, RecursionError) as error:
         long, ended = len(line) >= LONGEST_LINE, line.endswith(b"\n")
         reason = "line_too_long" if long else "not_json" if ended else "cut_off"
