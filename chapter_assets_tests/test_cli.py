@@ -66,6 +66,17 @@ def test_a_mistake_is_answered_with_what_to_do_and_no_traceback(shell: Shell, ar
     assert "Traceback" not in done.stderr
 
 
+def test_register_finds_feedback_batches_and_names_files_that_cannot_be_one(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "feedback"
+    folder.mkdir()
+    for name in ("week-1.jsonl", "week 2.jsonl", "week-3.jsonl.part"):
+        (folder / name).write_text("{}\n")
+    done = shell("register")
+    assert done.stdout.splitlines() == ["feedback_batch week-1: registered"]
+    assert "week 2.jsonl" in done.stderr
+    assert "known already" in shell("register").stdout
+
+
 def test_help_teaches_every_command(shell: Shell) -> None:
     said = shell("--help").stdout
     for command in ("register", "fetch", "status", "run", "evaluate", "predict"):
