@@ -37,6 +37,9 @@ class Settings(BaseSettings):
         le=1,
         description="What a window of an accepted list counts in training against one of an edited list",
     )
+    most_per_user: int = Field(200, ge=1, description="Most feedback records of one user that a training set takes")
+    most_per_video: int = Field(5, ge=1, description="The same of one video")
+    most_per_channel: int = Field(200, ge=1, description="The same of one channel")
     validation_percent: int = Field(12, ge=1, le=40, description="Percent of channels for validation")
     gate_percent: int = Field(20, ge=1, le=40, description="Percent of channels for the report and the gate")
     audit_percent: int = Field(5, ge=0, le=20, description="Percent of channels that only a person's audit opens")

@@ -26,7 +26,7 @@ def main(
     """Print gold and prediction of some gate videos."""
     store = Store(Settings().store_dir)
     gold = judged_gold(store.read("training_set", finetune), "gate")
-    table = store.read("chapter_predictions", finetune).table("chapter_predictions")
+    table = store.read("chapter_predictions", finetune).table("predictions")
     rows = table.filter((pc.field("system") == JUDGED) & pc.field("video_id").isin(list(gold))).to_pylist()
     rows.sort(key=lambda row: row["video_id"])
     for index in np.random.default_rng(seed).permutation(len(rows))[:number]:

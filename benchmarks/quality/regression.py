@@ -42,7 +42,7 @@ def made_now() -> dict[str, Any]:
     if not finetunes:
         raise typer.BadParameter(f"no finetune of {SHARD} was evaluated: run `make demo` first")
     gold = judged_gold(store.read("training_set", finetunes[-1]), "gate")
-    table = store.read("chapter_predictions", finetunes[-1]).table("chapter_predictions")
+    table = store.read("chapter_predictions", finetunes[-1]).table("predictions")
     rows = table.filter((pc.field("system") == JUDGED) & pc.field("video_id").isin(list(gold))).to_pylist()
     videos = {
         row["video_id"]: {

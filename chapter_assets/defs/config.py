@@ -15,9 +15,12 @@ class FinetuneConfig(dg.Config, Recipe):
 
 
 class TrainingSetConfig(dg.Config):
-    """Which shards a finetune learns from."""
+    """Which shards and which users' feedback a finetune learns from."""
 
     shards: list[str] = Field(default=[], description="Corpus shards to use; empty: all that have training windows")
+    batches: list[str] | None = Field(
+        default=None, description="Feedback batches to use; not given: all that have windows; an empty list: none"
+    )
 
 
 class PredictionConfig(dg.Config):

@@ -57,7 +57,7 @@ def run_graph(
     key = key or finetune_key(instance, settings, shard, recipe)
     instance.add_dynamic_partitions("finetune", [check_partition_key(key)])
     config = {
-        "training_set": {"config": {"shards": [shard]}},
+        "training_set": {"config": {"shards": [shard], "batches": []}},
         "lora_adapter": {"config": recipe.model_dump()},
         "chapter_predictions": {"config": {"zero_shot": zero_shot}},
     }

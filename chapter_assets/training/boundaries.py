@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from chapter_assets.inference.decoder import Priors, fit_priors
 from chapter_assets.inference.head import BoundaryHead, Floats, States, head_inputs
-from chapter_assets.training.examples import by_video, gold_chapters, whole_video
+from chapter_assets.training.examples import by_lesson, gold_chapters, whole_video
 from chapter_assets.transcripts.segments import Transcript
 from chapter_assets.windows.features import position_features
 from chapter_assets.windows.window import Window
@@ -59,7 +59,7 @@ def read_videos(
     windows: Sequence[Window], read: Callable[[Transcript], States] | None, note: Callable[[str], None]
 ) -> list[ReadVideo]:
     """The videos of `windows`; `read` is how the model reads one when it serves (None: nobody reads)."""
-    groups = by_video(windows)
+    groups = by_lesson(windows)
     found = []
     for number, group in enumerate(groups, start=1):
         segments = whole_video(group)

@@ -19,11 +19,11 @@ from chapter_assets.windows.window import LabelledSegment, Window
 Row = dict[str, Any]
 
 
-def by_video(windows: Iterable[Window]) -> list[list[Window]]:
-    """The windows of each video, in order."""
+def by_lesson(windows: Iterable[Window]) -> list[list[Window]]:
+    """The windows of each chapter list (a video has one from the corpus, and one from each user), in order."""
     groups: dict[str, list[Window]] = defaultdict(list)
     for window in windows:
-        groups[window.video_id].append(window)
+        groups[window.lesson].append(window)
     return [sorted(group, key=lambda w: w.first_segment) for group in groups.values()]
 
 
@@ -43,10 +43,13 @@ def gold_chapters(windows: Iterable[Window]) -> list[Chapter]:
 def title_rows(
     builder: PromptBuilder, windows: Iterable[Window], share: float, seed: int, counts: Counter[str]
 ) -> list[Row]:
-    """One row per chapter whose title is fit to learn; `counts` gains the others by reason."""
+    """One row per chapter whose title is fit to learn; `counts` gains the others by reason.
+
+    Of the chapters where somebody looked, `share` times the weight of their list is drawn.
+    """
     rng = np.random.default_rng(seed)
     rows = []
-    for group in by_video(windows):
+    for group in by_lesson(windows):
         segments = whole_video(group)
         chapters = gold_chapters(group)
         starts = [i for i, s in enumerate(segments) if s.starts_chapter]
@@ -56,9 +59,11 @@ def title_rows(
         unfit = unfit_titles(chapters)
         lines = builder.lines([s.plain for s in segments])
         for number, (chapter, start, stop) in enumerate(zip(chapters, starts, stops, strict=True)):
-            if number in unfit:
+            if not segments[start].seen:
+                counts["title_not_seen"] += 1
+            elif number in unfit:
                 counts[unfit[number]] += 1
-            elif rng.random() < share:
+            elif rng.random() < share * group[0].weight:
                 earlier = [c.title for c in chapters[:number]]
                 prompt = builder.title_request(group[0].title, lines[start:stop], earlier)
                 rows.append(_with_answer(prompt, builder.title_answer(chapter.title)))
@@ -66,9 +71,11 @@ def title_rows(
 
 
 def answer_rows(builder: PromptBuilder, windows: Iterable[Window]) -> list[Row]:
-    """One row per window, for a model that writes time stamps."""
+    """One row per window that was seen as a whole, for a model that writes time stamps."""
     rows = []
     for window in windows:
+        if not all(s.seen for s in window.segments):
+            continue
         lines = builder.lines([s.plain for s in window.segments])
         prompt = builder.window(window.title, lines, window.first_segment)
         starts = (s.start for s in window.segments if s.starts_chapter)  # the times that the prompt shows
@@ -78,8 +85,8 @@ def answer_rows(builder: PromptBuilder, windows: Iterable[Window]) -> list[Row]:
 
 
 def count_languages(windows: Iterable[Window]) -> dict[str, int]:
-    """The number of videos in each language (ISO 639-1), without those whose language cannot be told."""
-    languages = (language_of(s.plain for s in whole_video(group)) for group in by_video(windows))
+    """The number of chapter lists in each language (ISO 639-1), without those whose language cannot be told."""
+    languages = (language_of(s.plain for s in whole_video(group)) for group in by_lesson(windows))
     return dict(Counter(language for language in languages if language is not None).most_common())
 
 

@@ -80,6 +80,11 @@ class Window:
     tokenizer: str
     weight: float = 1.0
 
+    @property
+    def lesson(self) -> str:
+        """What names the chapter list that this window is cut from: the video's id, or the feedback record's."""
+        return self.window_id.rsplit("/", 1)[0]
+
     def to_row(self) -> dict[str, Any]:
         """The window as a row of SCHEMA."""
         return asdict(self) | {"start": self.segments[0].start, "end": self.segments[-1].end}

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from chapter_assets.defs.build import build_definitions
+from chapter_assets.training.training_set import load_windows
 from chapter_assets_tests.conftest import Deployment, failure
 from chapter_assets_tests.feedback.made_up import feedback_line, impression_line, transcript_line, write_batch
 from chapter_assets_tests.feedback.samples import ROOT
@@ -99,3 +100,44 @@ def test_what_a_run_shows_tells_how_much_was_kept_and_refused(deployment: Deploy
     shown = result.asset_materializations_for_node("feedback_windows")[0].metadata
     assert (shown["edits"].value, shown["windows"].value) == (1, 1)
     assert "f-1/000" in str(shown["preview"].value)
+
+
+def test_a_finetune_learns_from_batches_and_is_judged_on_what_users_of_held_out_channels_made(
+    deployment: Deployment,
+) -> None:
+    deployment.add_sample()
+    assert deployment.run("ingest_corpus", "sample").success
+    for path in sorted((ROOT / "feedback").glob("sample-*.jsonl")):
+        add_batch(deployment, path.stem, [path.read_text()])
+        assert deployment.run("ingest_feedback", path.stem).success
+    fast = {
+        "lora_adapter": {"config": {"epochs": 1, "evaluations_per_epoch": 1}},
+        "chapter_predictions": {"config": {"zero_shot": False}},
+    }
+    first = deployment.run("finetune", "ft-0001", fast)
+    assert first.success, failure(first)
+    training_set = deployment.store.read("training_set", "ft-0001")
+    manifest = training_set.details["manifest"]
+    assert [b["key"] for b in manifest["feedback"]] == ["sample-1", "sample-2", "sample-3"]
+    counts = training_set.details["counts"]["videos"]
+    assert counts["in"] == sum(counts["kept"].values()) + sum(counts["left_out"].values())
+    assert counts["left_out"]["sent_again"] == 1  # fb-2-0, in two batches
+    windows = load_windows(training_set, "train")
+    assert {w.source for w in windows} == {"sample", "feedback"}
+    assert sum(w.lesson == "fb-2-0" and w.first_segment == 0 for w in windows) <= 1
+    judged = training_set.table("videos").to_pylist()
+    assert len({row["video_id"] for row in judged}) == len(judged)
+    domains = {row["domain"]: row["split"] for row in judged}
+    assert set(domains) == {"public", "feedback"}
+    predicted = deployment.store.read("chapter_predictions", "ft-0001").table("predictions").to_pylist()
+    gate = {row["video_id"] for row in judged if row["split"] == "gate"}
+    assert gate <= {row["video_id"] for row in predicted if row["system"] == "finetuned"}
+
+    # By hand, with some of the batches; and not passed off as another set afterwards.
+    some = fast | {"training_set": {"config": {"batches": ["sample-1"]}}}
+    second = deployment.run("finetune", "ft-0002", some)
+    assert second.success, failure(second)
+    held = deployment.store.details("training_set", "ft-0002")["manifest"]["feedback"]
+    assert [b["key"] for b in held] == ["sample-1"]
+    other = deployment.run("finetune", "ft-0002", fast | {"training_set": {"config": {"batches": []}}})
+    assert "holds the feedback batches sample-1, not none" in failure(other)

@@ -4,7 +4,7 @@ import pytest
 
 from chapter_assets.chapters.chapterlist import Chapter
 from chapter_assets.inference.engine import TransformersEngine
-from chapter_assets.training.examples import Row, answer_rows, by_video, count_languages, title_rows, whole_video
+from chapter_assets.training.examples import Row, answer_rows, by_lesson, count_languages, title_rows, whole_video
 from chapter_assets.windows.build import training_windows
 from chapter_assets.windows.prompts import PromptBuilder, parse_timed_lines
 from chapter_assets.windows.window import Window
@@ -122,7 +122,7 @@ def test_the_loss_of_an_answer_is_on_all_its_lines_and_nowhere_else(tiny_engine:
 def test_the_windows_of_a_video_give_it_back_whole_in_any_order(plain: PromptBuilder) -> None:
     one, two = windows_of(plain, chapters_at(0, 100), "one"), windows_of(plain, chapters_at(0), "two")
     mixed = [*reversed(one), *two]
-    groups = by_video(mixed)
+    groups = by_lesson(mixed)
     assert sorted(g[0].video_id for g in groups) == ["one", "two"]
     for group in groups:
         segments = whole_video(group)

@@ -330,7 +330,7 @@ def test_a_set_is_made_again_only_from_shards_that_are_as_they_were(shards: Stor
 def test_a_set_is_not_passed_off_as_one_of_other_shards_or_settings(shards: Store) -> None:
     manifest = manifest_of(shards, ["b", "a"], SETTINGS)
     check_asked(manifest, "ft-0001", ["b", "a"])
-    check_asked(manifest, "ft-0001", [])
+    check_asked(manifest, "ft-0001", None, [])
     with pytest.raises(InputError, match="The finetune ft-0001 holds the shards a, b, not a"):
         check_asked(manifest, "ft-0001", ["a"])
     check_settings(manifest, SETTINGS)

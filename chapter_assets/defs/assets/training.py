@@ -7,9 +7,9 @@ import dagster as dg
 
 from chapter_assets.defs import checks, metadata
 from chapter_assets.defs.config import TrainingSetConfig
-from chapter_assets.defs.partitions import all_shards, corpus_shard, finetune
+from chapter_assets.defs.partitions import all_batches, all_shards, corpus_shard, finetune
 from chapter_assets.defs.resources import StoreResource
-from chapter_assets.store import content_hash
+from chapter_assets.store import Store, content_hash
 from chapter_assets.training import training_set as sets
 from chapter_assets.training.windows_table import window_settings, write_shard_windows
 
@@ -80,6 +80,8 @@ def training_windows(context: dg.AssetExecutionContext, storage: StoreResource) 
         dg.AssetDep("videos", partition_mapping=all_shards),
         dg.AssetDep("transcripts", partition_mapping=all_shards),
         dg.AssetDep("chapters", partition_mapping=all_shards),
+        dg.AssetDep("feedback", partition_mapping=all_batches),
+        dg.AssetDep("feedback_windows", partition_mapping=all_batches),
     ],
     group_name="training",
     code_version=_CODE_VERSION,
@@ -93,14 +95,19 @@ def training_set(
     context: dg.AssetExecutionContext, storage: StoreResource, config: TrainingSetConfig
 ) -> dg.MaterializeResult:
     """The exact windows that one finetune sees and is judged on, frozen, with the manifest of where each came from."""
-    key, store = context.partition_key, storage.store
+    key, settings, store = context.partition_key, storage.settings, storage.store
     if store.exists("training_set", key):
         manifest = store.details("training_set", key)["manifest"]
-        sets.check_asked(manifest, key, config.shards)
+        sets.check_asked(manifest, key, config.shards or None, config.batches)
     else:
-        registered = set(context.instance.get_dynamic_partitions("corpus_shard"))
-        wanted = config.shards or sorted(registered & set(store.partitions("training_windows")))
-        manifest = sets.manifest_of(store, wanted, window_settings(storage.settings))
+        manifest = sets.manifest_of(
+            store,
+            config.shards or _ready(context, store, "corpus_shard", "training_windows"),
+            window_settings(settings),
+            _ready(context, store, "feedback_batch", "feedback_windows") if config.batches is None else config.batches,
+            {"per_user": settings.most_per_user, "per_video": settings.most_per_video}
+            | {"per_channel": settings.most_per_channel},
+        )
     version = sets.manifest_version(manifest)
     if store.made_from("training_set", key, version) is None:
         sets.check_unchanged(manifest, store)
@@ -131,3 +138,8 @@ def training_set(
             "folder": metadata.path(artifact.folder),
         },
     )
+
+
+def _ready(context: dg.AssetExecutionContext, store: Store, partitions: str, asset: str) -> list[str]:
+    """The registered partitions whose windows are made."""
+    return sorted(set(context.instance.get_dynamic_partitions(partitions)) & set(store.partitions(asset)))
