@@ -10,7 +10,7 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -171,13 +171,19 @@ def feedback_in(manifest: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((batch["key"], batch["feedback_windows"]) for batch in manifest.get("feedback", ())))
 
 
-def claim(store: Store, evidence: Evidence, keys: Iterable[str], reason: str, now: datetime) -> Finetune:
+def claim(
+    store: Store, evidence: Evidence, seen: Sequence[Finetune], keys: Iterable[str], reason: str, now: datetime
+) -> Finetune:
     """A new finetune of `evidence`, numbered above `keys` and all that the store knows.
 
-    Raises OvertakenError when the evidence was claimed before.
+    Raises OvertakenError when the evidence was claimed before, or when the finetunes are no longer as they were
+    `seen`: another evidence may hold some of the same batches.
     """
     with _locked(store):
-        known = {finetune.key for finetune in read_all(store)} | set(store.partitions("training_set"))
+        finetunes = read_all(store)
+        if finetunes != list(seen):
+            raise OvertakenError("A finetune was claimed or moved on in the meantime", "Look at them again")
+        known = {finetune.key for finetune in finetunes} | set(store.partitions("training_set"))
         taken = _Claim(key=next_key({*known, *keys}), evidence=evidence, at=now, reason=reason)
         path = _claims(store) / f"{evidence.hash}.json"
         if not _create(path, taken):

@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def begin(store: Store, *batches: str) -> Finetune:
-    return claim(store, evidence(*batches), [], "enough", NOW)
+    return claim(store, evidence(*batches), read_all(store), [], "enough", NOW)
 
 
 def found(store: Store, key: str) -> Finetune:
@@ -55,7 +55,7 @@ def go(store: Store, key: str, *passed: State, run: str = "run-1") -> Finetune:
 
 def test_a_claim_takes_the_next_number_above_all_that_are_known(store: Store) -> None:
     assert begin(store, "a").key == "ft-0001"
-    assert claim(store, evidence("b"), ["ft-0007", "mine", "ft-x"], "", NOW).key == "ft-0008"
+    assert claim(store, evidence("b"), read_all(store), ["ft-0007", "mine", "ft-x"], "", NOW).key == "ft-0008"
     make(store, "training_set", "ft-0020")
     assert begin(store, "c").key == "ft-0021"
     assert next_key(["ft-9999"]) == "ft-10000"
@@ -70,10 +70,14 @@ def test_evidence_can_be_claimed_once_whatever_the_order_of_its_batches(store: S
 
 
 def claim_one(root: Path, number: int) -> str:
-    try:
-        return claim(Store(root), evidence("same" if number % 2 else f"own-{number}"), [], "", NOW).key
-    except OvertakenError:
-        return ""
+    """Claim until it succeeds, or somebody else has the evidence."""
+    store, wanted = Store(root), evidence("same" if number % 2 else f"own-{number}")
+    while True:
+        try:
+            return claim(store, wanted, read_all(store), [], "", NOW).key
+        except OvertakenError as error:
+            if "this evidence" in error.problem:
+                return ""
 
 
 def test_of_many_processes_one_gets_the_evidence_and_none_the_same_number(tmp_path: Path) -> None:
@@ -82,6 +86,14 @@ def test_of_many_processes_one_gets_the_evidence_and_none_the_same_number(tmp_pa
     got = sorted(key for key in keys if key)
     assert got == [f"ft-{number:04d}" for number in range(1, 22)]
     assert [f.key for f in read_all(Store(tmp_path))] == got
+
+
+def test_a_claim_on_what_was_seen_before_another_claim_is_refused(store: Store) -> None:
+    seen = read_all(store)
+    begin(store, "a")
+    with pytest.raises(OvertakenError, match="in the meantime"):
+        claim(store, evidence("a", "b"), seen, [], "", NOW)
+    assert len(read_all(store)) == 1
 
 
 class Killed(BaseException):
