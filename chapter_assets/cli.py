@@ -51,11 +51,12 @@ def _quiet_models() -> None:
 @app.command()
 def register(
     shards: Annotated[
-        list[str] | None, typer.Argument(help="Shards to register; none: every folder of data/corpus that holds one")
+        list[str] | None,
+        typer.Argument(help="Shards to register; none: every shard in data/corpus and every feedback file"),
     ] = None,
     finetune: Annotated[str | None, typer.Option(help="Register a finetune key too, e.g. ft-0002")] = None,
 ) -> None:
-    """Register corpus shards (folders with chapters.json and asrs.json) as partitions of the graph.
+    """Register corpus shards (folders with chapters.json and asrs.json) and feedback files as partitions of the graph.
 
     Dagster's own command line cannot add partition keys. Registering twice changes nothing.
     """
@@ -63,24 +64,34 @@ def register(
     from chapter_assets.transcripts.corpus import find_shard
 
     settings = Settings()
-    if not shards and not finetune:
-        folders = settings.corpus_dir.iterdir() if settings.corpus_dir.is_dir() else ()
-        shards = sorted(f.name for f in folders if f.is_dir() and not f.name.startswith("."))
-        if not shards:
-            raise InputError(
-                f"There is no shard in {settings.corpus_dir}",
-                "Put chapters.json and asrs.json into a folder there, or run `chapter-assets fetch SUBSET`",
-            )
+    keys: dict[str, list[str]] = {"corpus_shard": list(shards or ())}
     for shard in shards or ():
         find_shard(settings.corpus_dir, shard)
+    if not shards and not finetune:
+        keys = _keys_on_disk(settings)
     with _instance() as instance:
-        known = set(instance.get_dynamic_partitions("corpus_shard"))
-        instance.add_dynamic_partitions("corpus_shard", list(shards or ()))
-        for shard in shards or ():
-            typer.echo(f"corpus_shard {shard}: {'known already' if shard in known else 'registered'}")
+        for kind, found in keys.items():
+            known = set(instance.get_dynamic_partitions(kind))
+            instance.add_dynamic_partitions(kind, found)
+            for key in found:
+                typer.echo(f"{kind} {key}: {'known already' if key in known else 'registered'}")
         if finetune:
             instance.add_dynamic_partitions("finetune", [check_partition_key(finetune)])
             typer.echo(f"finetune {finetune}: registered")
+
+
+def _keys_on_disk(settings: Settings) -> dict[str, list[str]]:
+    from chapter_assets.lifecycle.discovery import on_disk
+
+    found, unusable = on_disk(settings)
+    for problem in unusable:
+        typer.echo(problem, err=True)
+    if not found:
+        raise InputError(
+            f"There is no shard in {settings.corpus_dir}",
+            "Put chapters.json and asrs.json into a folder there, or run `chapter-assets fetch SUBSET`",
+        )
+    return {kind: [f.key for f in found if f.kind == kind] for kind in ("corpus_shard", "feedback_batch")}
 
 
 @app.command()
@@ -97,12 +108,16 @@ def fetch(subset: Annotated[str, typer.Argument(help="Subset of the hub dataset,
 @app.command()
 def status() -> None:
     """What is registered, what is made, what is stuck; frees what a killed run left behind."""
+    from chapter_assets.defs.retraining import limits_of, settle_finetunes
     from chapter_assets.defs.runs import release_dead_runs
 
-    store = Store(Settings().store_dir)
+    settings = Settings()
+    store = Store(settings.store_dir)
     with _instance() as instance:
         for run_id in release_dead_runs(instance):
             typer.echo(f"ended run {run_id[:8]}, whose process was killed, and freed its pool slots")
+        for failed in settle_finetunes(instance, store, limits_of(settings)):
+            typer.echo(f"{failed.key} has failed: {failed.reason}")
         for kind, assets in {
             "corpus_shard": ("raw_vidchapters", "videos", "transcripts", "chapters", "training_windows"),
             "finetune": ("training_set", "lora_adapter", "chapter_predictions", "eval_report"),
@@ -112,6 +127,39 @@ def status() -> None:
             for key in sorted(keys):
                 missing = [asset for asset in assets if not store.exists(asset, key)]
                 typer.echo(f"  {key}: {'complete' if not missing else 'missing ' + ', '.join(missing)}")
+
+
+@app.command()
+def finetunes() -> None:
+    """Every finetune that began: its state, since when, on how much feedback, and why it is there."""
+    from chapter_assets.defs.retraining import limits_of, settle_finetunes
+    from chapter_assets.lifecycle.finetunes import read_all
+
+    settings = Settings()
+    store = Store(settings.store_dir)
+    with _instance() as instance:
+        settle_finetunes(instance, store, limits_of(settings))
+    for finetune in read_all(store):
+        since = finetune.history[-1].at
+        typer.echo(
+            f"{finetune.key}  {finetune.state:<14} since {since:%Y-%m-%d %H:%M} UTC, attempt {finetune.attempt}, "
+            f"{len(finetune.evidence.batches)} feedback batches{', started by hand' * finetune.by_hand}"
+            + (f": {finetune.reason}" if finetune.reason else "")
+        )
+
+
+@app.command()
+def retry(
+    finetune: Annotated[str, typer.Argument(help="A failed or abandoned finetune, e.g. ft-0007")],
+    why: Annotated[str, typer.Option(help="What was mended; kept in the finetune's history")],
+) -> None:
+    """Give a finetune that failed its attempts anew; the sensor `retrain` starts the next one."""
+    from datetime import UTC, datetime
+
+    from chapter_assets.lifecycle.finetunes import give_attempts
+
+    given = give_attempts(Store(Settings().store_dir), finetune, why, datetime.now(UTC))
+    typer.echo(f"{given.key} has failed {given.attempt} times and will be tried again")
 
 
 @app.command()

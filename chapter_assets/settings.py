@@ -13,6 +13,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CHAPTER_ASSETS_", env_file=".env", extra="ignore")
 
     corpus_dir: Path = Field(Path("data/corpus"), description="Folder with one folder per corpus shard")
+    feedback_dir: Path = Field(Path("data/feedback"), description="Folder of the sealed feedback files, *.jsonl")
     store_dir: Path = Field(Path("data/store"), description="Folder for everything that runs produce")
     hub_dataset: str = Field("lucas-ventura/chapter-llama", description="Hub dataset that `fetch` takes shards from")
 
@@ -32,7 +33,14 @@ class Settings(BaseSettings):
     gate_percent: int = Field(20, ge=1, le=40, description="Percent of channels for the report and the gate")
     audit_percent: int = Field(5, ge=0, le=20, description="Percent of channels that only a person's audit opens")
 
-    @field_validator("corpus_dir", "store_dir")
+    min_edits: int = Field(200, ge=1, description="Pending edits from which on the retrain sensor starts a finetune")
+    min_batches: int = Field(3, ge=1, description="Pending feedback batches from which on it starts one, too")
+    max_attempts: int = Field(3, ge=1, description="How often a finetune is tried before it is abandoned")
+    most_hours: float = Field(
+        24.0, gt=0, description="Hours without a sign of life after which a finetune in progress counts as dead"
+    )
+
+    @field_validator("corpus_dir", "feedback_dir", "store_dir")
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().absolute()

@@ -104,6 +104,7 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
 def deployment(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
     """An empty deployment on the tiny model."""
     monkeypatch.setenv("CHAPTER_ASSETS_CORPUS_DIR", str(tmp_path / "corpus"))
+    monkeypatch.setenv("CHAPTER_ASSETS_FEEDBACK_DIR", str(tmp_path / "feedback"))
     monkeypatch.setenv("CHAPTER_ASSETS_STORE_DIR", str(tmp_path / "store"))
     monkeypatch.setenv("CHAPTER_ASSETS_BASE_MODEL", str(tiny_model))
     monkeypatch.setenv("CHAPTER_ASSETS_WINDOW_TOKENS", "600")

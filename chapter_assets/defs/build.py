@@ -9,6 +9,7 @@ from chapter_assets.defs.assets.training import training_set, training_windows
 from chapter_assets.defs.jobs import finetune_job, ingest_corpus
 from chapter_assets.defs.log import console
 from chapter_assets.defs.resources import StoreResource
+from chapter_assets.defs.sensors import discover_sensor, retrain, retrain_weekly
 
 ASSETS = [
     raw_vidchapters,
@@ -20,6 +21,8 @@ ASSETS = [
     eval_report,
 ]
 JOBS = [ingest_corpus, finetune_job]
+SENSORS = [retrain, discover_sensor(JOBS)]
+SCHEDULES = [retrain_weekly]
 
 
 def build_definitions(**overrides: object) -> dg.Definitions:
@@ -27,6 +30,8 @@ def build_definitions(**overrides: object) -> dg.Definitions:
     return dg.Definitions(
         assets=ASSETS,
         jobs=JOBS,
+        sensors=SENSORS,
+        schedules=SCHEDULES,
         resources={"storage": StoreResource(), **overrides},
         # Steps follow each other in one process: a model is loaded once, and two cores are busy with one step anyway.
         executor=dg.in_process_executor,

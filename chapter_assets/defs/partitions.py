@@ -3,6 +3,7 @@
 import dagster as dg
 
 corpus_shard = dg.DynamicPartitionsDefinition(name="corpus_shard")
+feedback_batch = dg.DynamicPartitionsDefinition(name="feedback_batch")
 finetune = dg.DynamicPartitionsDefinition(name="finetune")
 
 # Between two dynamic partitions Dagster would map by identity, without an error: every edge from shards to a

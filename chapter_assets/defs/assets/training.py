@@ -9,6 +9,7 @@ from chapter_assets.defs import checks, metadata
 from chapter_assets.defs.config import TrainingSetConfig
 from chapter_assets.defs.partitions import all_shards, corpus_shard, finetune
 from chapter_assets.defs.resources import StoreResource
+from chapter_assets.lifecycle import finetunes
 from chapter_assets.store import content_hash
 from chapter_assets.training import training_set as sets
 from chapter_assets.training.windows_table import window_settings, write_shard_windows
@@ -101,6 +102,7 @@ def training_set(
         registered = set(context.instance.get_dynamic_partitions("corpus_shard"))
         wanted = config.shards or sorted(registered & set(store.partitions("training_windows")))
         manifest = sets.manifest_of(store, wanted, window_settings(storage.settings))
+    finetunes.check_claim(store, key, manifest)
     version = sets.manifest_version(manifest)
     if store.made_from("training_set", key, version) is None:
         sets.check_unchanged(manifest, store)
@@ -108,6 +110,7 @@ def training_set(
             counts = sets.build_training_set(store, manifest, draft.folder, context.log.info)
             (draft.folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
             draft.version, draft.details = version, {"counts": counts, "manifest": manifest}
+    finetunes.advance(store, key, "set_frozen", context.run_id)
     artifact = store.read("training_set", key)
     counts, shared = artifact.details["counts"], sets.channels_in_two_parts(artifact)
     empty = [part for part, number in counts["windows"].items() if number == 0]
