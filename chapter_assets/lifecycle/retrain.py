@@ -252,7 +252,7 @@ def carry_out(store: Store, decision: Decision, keys: Iterable[str], now: dateti
             case Abandon(finetune, reason):
                 states.move(store, finetune, "abandoned", reason, now)
                 return Skip(
-                    f"{finetune.key} is abandoned: {reason}. Find out why, then `chapter-assets retry {finetune.key}`; "
+                    f"{finetune.key} is abandoned: {reason}. Find out why, then `chapter-assets retry {finetune.key} --why …`; "
                     "its feedback comes back with the next new batch"
                 )
             case Skip():
