@@ -121,7 +121,8 @@ def _why(instance: dg.DagsterInstance, run_id: str) -> str:
         if event is not None and event.is_step_failure:
             error = event.step_failure_data.error
             cause = error.cause or error if error else None
-            return f"{event.step_key}: {cause.message.strip() if cause else event.message}"
+            message = (cause.message if cause else event.message) or "failed"
+            return f"{event.step_key}: {message.strip().removeprefix('chapter_assets.errors.')}"
         if event is not None:
             return event.message or "its run failed"
     return "its run failed"

@@ -197,7 +197,9 @@ def decide(view: View, limits: Limits, now: datetime) -> Decision:
             return Skip(f"{finetune.key} was {judged[finetune.key].why}; {numbers}")
         return AskAgain(finetune, f"claimed at {finetune.heartbeat:%Y-%m-%d %H:%M} UTC, but it has no run")
     for finetune in failed:
-        return Retry(finetune, f"attempt {finetune.attempt} failed: {finetune.reason}")
+        anew = finetune.forgiven == finetune.attempt
+        said = "given attempts anew" if anew else f"attempt {finetune.attempt} failed"
+        return Retry(finetune, f"{said}: {finetune.reason}")
     if ready and (edits >= limits.min_edits or len(ready) >= limits.min_batches):
         batches = tuple(sorted((batch.key, batch.version) for batch in ready))
         evidence = Evidence(batches=batches, base_model=view.base_model, recipe=view.recipe)

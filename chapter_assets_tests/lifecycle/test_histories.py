@@ -38,6 +38,7 @@ from chapter_assets_tests.lifecycle.test_finetunes import Killed, die_at
 
 LIMITS = Limits(min_edits=20, min_batches=3, max_attempts=2, most_hours=24)
 WEEKLY = replace(LIMITS, min_batches=1)
+CLOCK = st.sampled_from([0.02, 0.2, 5, 30, 9000, -0.2, -9000])
 _RAM = Path("/dev/shm")
 _PATH: tuple[State, ...] = ("set_frozen", "trained", "evaluated", "kept")
 
@@ -70,11 +71,12 @@ class Histories(RuleBasedStateMachine):
 
     # What users and disks do
 
-    @rule(edits=st.sampled_from([0, 5, 12, 30]))
-    def a_batch_arrives(self, edits: int) -> None:
-        key = f"b{len(self.batches)}"
-        self.batches[key] = Batch(key, "1", edits)
-        self.registered.add(key)
+    @rule(edits=st.lists(st.sampled_from([0, 5, 12, 30]), min_size=1, max_size=3))
+    def batches_arrive(self, edits: list[int]) -> None:
+        for number in edits:
+            key = f"b{len(self.batches)}"
+            self.batches[key] = Batch(key, "1", number)
+            self.registered.add(key)
 
     @rule(data=st.data(), version=st.sampled_from(["1", "2", "3"]))
     @precondition(lambda self: self.batches)
@@ -92,7 +94,7 @@ class Histories(RuleBasedStateMachine):
     def a_batch_becomes_unreadable_or_readable(self, data: st.DataObject) -> None:
         self.unreadable ^= {data.draw(st.sampled_from(sorted(self.batches)))}
 
-    @rule(hours=st.sampled_from([0.02, 0.2, 5, 30, 9000, -0.2, -30, -9000]))
+    @rule(hours=CLOCK)
     def the_clock_goes_on_or_jumps(self, hours: float) -> None:
         self.now += timedelta(hours=hours)
 
@@ -134,9 +136,10 @@ class Histories(RuleBasedStateMachine):
     def a_tick(self, weekly: bool) -> None:
         self.tick(WEEKLY if weekly else LIMITS)
 
-    @rule()
-    def a_tick_whose_answer_is_lost(self) -> None:
+    @rule(hours=CLOCK)
+    def a_tick_whose_answer_is_lost(self, hours: float) -> None:
         carry_out(self.store, self.decided(), self.by_hand, self.now)
+        self.the_clock_goes_on_or_jumps(hours)
 
     @rule(call=st.integers(1, 2), name=st.sampled_from(["link", "fsync"]), after=st.booleans())
     def a_tick_that_is_killed_while_it_claims(self, call: int, name: str, after: bool) -> None:
@@ -150,7 +153,7 @@ class Histories(RuleBasedStateMachine):
     def two_ticks_at_once(self, more: bool) -> None:
         first = self.decided()
         if more:
-            self.a_batch_arrives(30)
+            self.batches_arrive([30])
         second = self.decided()
         answers = [carry_out(self.store, decision, self.by_hand, self.now) for decision in (second, first)]
         if not more:
@@ -191,9 +194,9 @@ class Histories(RuleBasedStateMachine):
             if run.status == "in_progress":
                 self.work(run)
 
-    @rule(data=st.data(), ending=st.sampled_from(["failed", "killed", "deleted"]))
+    @rule(data=st.data(), ending=st.sampled_from(["failed", "killed", "deleted"]), hours=CLOCK)
     @precondition(lambda self: self.alive())
-    def a_run_ends_badly(self, data: st.DataObject, ending: str) -> None:
+    def a_run_ends_badly(self, data: st.DataObject, ending: str, hours: float) -> None:
         run = data.draw(st.sampled_from(self.alive()))
         if ending == "deleted":
             self.runs.remove(run)
@@ -201,6 +204,7 @@ class Histories(RuleBasedStateMachine):
             run.killed = True
         else:
             run.status = "failed"
+        self.the_clock_goes_on_or_jumps(hours)
 
     @rule()
     def killed_runs_are_found(self) -> None:
@@ -306,9 +310,9 @@ class Histories(RuleBasedStateMachine):
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
     max_examples=int(os.environ.get("LIFECYCLE_EXAMPLES", "100")),
-    stateful_step_count=40,
+    stateful_step_count=50,
     deadline=None,
-    phases=(Phase.explicit, Phase.generate),
+    phases=(Phase.explicit, Phase.generate),  # to shrink a history took more than five minutes
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )

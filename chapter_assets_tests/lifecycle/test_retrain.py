@@ -234,7 +234,7 @@ def test_each_attempt_is_asked_for_under_a_key_of_its_own_until_a_person_is_told
     states.give_attempts(store, "ft-0001", "mended", NOW)
     again = tick(store, THREE)
     assert isinstance(again, Asked)
-    assert (again.finetune, again.attempt) == ("ft-0001", 4)
+    assert (again.finetune, again.attempt, again.reason) == ("ft-0001", 4, "given attempts anew: mended")
 
 
 def test_an_answer_that_was_lost_is_given_again_word_for_word(store: Store) -> None:
