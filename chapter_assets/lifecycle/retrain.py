@@ -254,8 +254,8 @@ def carry_out(store: Store, decision: Decision, keys: Iterable[str], now: dateti
             case Abandon(finetune, reason):
                 states.move(store, finetune, "abandoned", reason, now)
                 return Skip(
-                    f"{finetune.key} is abandoned: {reason}. Find out why, then `chapter-assets retry {finetune.key} --why …`; "
-                    "its feedback comes back with the next new batch"
+                    f"{finetune.key} is abandoned: {reason}. Its feedback comes back with the next new batch, or find "
+                    f"out why and say `chapter-assets retry {finetune.key} --why …`"
                 )
             case Skip():
                 return decision
