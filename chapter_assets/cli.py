@@ -52,46 +52,42 @@ def _quiet_models() -> None:
 def register(
     shards: Annotated[
         list[str] | None,
-        typer.Argument(help="Shards to register; none: every shard in data/corpus and every feedback file"),
+        typer.Argument(help="Shards to register; none: every one in data/corpus, and the batches in data/feedback"),
     ] = None,
     finetune: Annotated[str | None, typer.Option(help="Register a finetune key too, e.g. ft-0002")] = None,
 ) -> None:
-    """Register corpus shards (folders with chapters.json and asrs.json) and feedback files as partitions of the graph.
+    """Register corpus shards (folders with chapters.json and asrs.json) and sealed feedback batches as partitions.
 
     Dagster's own command line cannot add partition keys. Registering twice changes nothing.
     """
+    from chapter_assets.feedback.batches import FoundBatches, find_batches
     from chapter_assets.store import check_partition_key
     from chapter_assets.transcripts.corpus import find_shard
 
     settings = Settings()
-    keys: dict[str, list[str]] = {"corpus_shard": list(shards or ())}
+    batches = FoundBatches(hashes={}, refused={})
+    if not shards and not finetune:
+        folders = settings.corpus_dir.iterdir() if settings.corpus_dir.is_dir() else ()
+        shards = sorted(f.name for f in folders if f.is_dir() and not f.name.startswith("."))
+        batches = find_batches(settings.feedback_dir)
+        for name, reason in batches.refused.items():
+            typer.echo(f"Not registered: {settings.feedback_dir / name}: {reason}. Rename or mend it", err=True)
+        if not shards and not batches.hashes:
+            raise InputError(
+                f"There is no shard in {settings.corpus_dir} and no feedback batch in {settings.feedback_dir}",
+                "Put chapters.json and asrs.json into a folder there, or run `chapter-assets fetch SUBSET`",
+            )
     for shard in shards or ():
         find_shard(settings.corpus_dir, shard)
-    if not shards and not finetune:
-        keys = _keys_on_disk(settings)
     with _instance() as instance:
-        for kind, found in keys.items():
+        for kind, keys in (("corpus_shard", list(shards or ())), ("feedback_batch", list(batches.hashes))):
             known = set(instance.get_dynamic_partitions(kind))
-            instance.add_dynamic_partitions(kind, found)
-            for key in found:
+            instance.add_dynamic_partitions(kind, keys)
+            for key in keys:
                 typer.echo(f"{kind} {key}: {'known already' if key in known else 'registered'}")
         if finetune:
             instance.add_dynamic_partitions("finetune", [check_partition_key(finetune)])
             typer.echo(f"finetune {finetune}: registered")
-
-
-def _keys_on_disk(settings: Settings) -> dict[str, list[str]]:
-    from chapter_assets.lifecycle.discovery import on_disk
-
-    found, unusable = on_disk(settings)
-    for problem in unusable:
-        typer.echo(problem, err=True)
-    if not found:
-        raise InputError(
-            f"There is no shard in {settings.corpus_dir}",
-            "Put chapters.json and asrs.json into a folder there, or run `chapter-assets fetch SUBSET`",
-        )
-    return {kind: [f.key for f in found if f.kind == kind] for kind in ("corpus_shard", "feedback_batch")}
 
 
 @app.command()

@@ -13,7 +13,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CHAPTER_ASSETS_", env_file=".env", extra="ignore")
 
     corpus_dir: Path = Field(Path("data/corpus"), description="Folder with one folder per corpus shard")
-    feedback_dir: Path = Field(Path("data/feedback"), description="Folder of the sealed feedback files, *.jsonl")
+    feedback_dir: Path = Field(
+        Path("data/feedback"), description="Folder with one sealed <batch>.jsonl per feedback batch"
+    )
     store_dir: Path = Field(Path("data/store"), description="Folder for everything that runs produce")
     hub_dataset: str = Field("lucas-ventura/chapter-llama", description="Hub dataset that `fetch` takes shards from")
 
@@ -28,6 +30,12 @@ class Settings(BaseSettings):
     chooser: Literal["boundary_head", "generate"] = Field(
         "boundary_head",
         description="How boundaries are found: `boundary_head` scores every segment, `generate` writes time stamps",
+    )
+    accept_weight: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="What a window of an accepted list counts in training against one of an edited list",
     )
     validation_percent: int = Field(12, ge=1, le=40, description="Percent of channels for validation")
     gate_percent: int = Field(20, ge=1, le=40, description="Percent of channels for the report and the gate")

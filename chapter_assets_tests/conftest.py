@@ -71,6 +71,7 @@ class Deployment:
 
     def __init__(self, root: Path, instance: dg.DagsterInstance) -> None:
         self.corpus, self.instance, self.store = root / "corpus", instance, Store(root / "store")
+        self.feedback = root / "feedback"
         self.definitions = build_definitions()
 
     def add_shard(self, key: str, chapters: Any, asrs: Any) -> None:
@@ -86,7 +87,7 @@ class Deployment:
 
     def run(self, job: str, key: str, ops: dict[str, Any] | None = None) -> dg.ExecuteInProcessResult:
         """Execute a job for one partition; the result says whether it succeeded."""
-        kind = "corpus_shard" if job == "ingest_corpus" else "finetune"
+        kind = {"ingest_corpus": "corpus_shard", "ingest_feedback": "feedback_batch"}.get(job, "finetune")
         self.instance.add_dynamic_partitions(kind, [key])
         return self.definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance, partition_key=key, run_config={"ops": ops or {}}, raise_on_error=False

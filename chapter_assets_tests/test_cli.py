@@ -83,6 +83,17 @@ def test_a_finetune_that_was_given_up_is_listed_with_its_reason_and_can_be_tried
     assert shell("finetunes").stdout.rstrip().endswith(": more memory")
 
 
+def test_register_finds_feedback_batches_and_names_files_that_cannot_be_one(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "feedback"
+    folder.mkdir()
+    for name in ("week-1.jsonl", "week 2.jsonl", "week-3.jsonl.part"):
+        (folder / name).write_text("{}\n")
+    done = shell("register")
+    assert done.stdout.splitlines() == ["feedback_batch week-1: registered"]
+    assert "week 2.jsonl" in done.stderr
+    assert "known already" in shell("register").stdout
+
+
 def test_help_teaches_every_command(shell: Shell) -> None:
     said = shell("--help").stdout
     for command in ("register", "fetch", "status", "finetunes", "retry", "run", "evaluate", "predict"):

@@ -163,6 +163,8 @@ class Reader:
         self.builder, self.timed = PromptBuilder(tokenizer, timed=False), PromptBuilder(tokenizer, timed=True)
         self.engine = TransformersEngine(load_causal_lm(self.base, fast_dtype()), tokenizer)
         self.lower = self.engine._reader
+        self.seconds: Counter[str] = Counter()
+        self.hours: Counter[str] = Counter()
 
     def __call__(self, way: str, transcript: Transcript) -> States:
         text = shuffled(transcript) if way == "shuffled" else transcript
@@ -173,7 +175,10 @@ class Reader:
         if not path.exists():
             self.engine._reader = self.engine.model.model if way == "last_block" else self.lower
             budget, overlap = self.settings.window_tokens, self.settings.window_overlap
+            began = time.perf_counter()
             states = read_states(self.engine, builder, text, budget, overlap)
+            self.seconds[way] += time.perf_counter() - began
+            self.hours[way] += transcript.duration / 3600
             path.parent.mkdir(parents=True, exist_ok=True)
             np.savez(path, mean=states.mean.astype(np.float16), last=states.last.astype(np.float16))
         with np.load(path) as kept:
@@ -245,7 +250,6 @@ def main(
         raise typer.BadParameter(f"no such rows: {unknown}; there are {list(ROWS)}")
     reader = Reader(Settings())
     ways = list(dict.fromkeys(["middle", *(ROWS[name].way for name in wanted)]))
-    seconds: Counter[str] = Counter()
     for folder in folders:
         for transcript, channel, gold in load(folder):
             placed, _ = snap(gold, [s.start for s in transcript.segments])
@@ -253,9 +257,7 @@ def main(
             offsets = [c.start - transcript.segments[i].start for i, c in placed.items() if c.start >= 1]
             read = {}
             for way in ways:
-                began = time.perf_counter()
                 states = reader(way, transcript)
-                seconds[way] += time.perf_counter() - began
                 read[way] = ReadVideo(transcript, channel, states, labels, np.ones_like(labels), 1.0, offsets)
             _videos.append(Video(folder.name, channel, gold, read))
             if len(_videos) % 20 == 0:
@@ -274,10 +276,12 @@ def main(
         table[f"{count} equal chapters"] = np.array([v.f1(equal_starts(v.transcript.duration, count)) for v in _videos])
     for every in (28, 60, 120, 240, 420):
         table[f"one every {every} s"] = np.array([v.f1(spaced_starts(v.transcript.duration, every)) for v in _videos])
-    _print(_videos, table, seconds, hours)
+    _print(_videos, table)
+    costs = (f"{way} {reader.seconds[way] / hours:.1f} s" for way, hours in reader.hours.items())
+    print(f"\nReading an hour of video: {', '.join(costs) or 'all was kept from a run before'}")
 
 
-def _print(videos: list[Video], rows: dict[str, np.ndarray], seconds: Counter[str], hours: float) -> None:
+def _print(videos: list[Video], rows: dict[str, np.ndarray]) -> None:
     sources = list(dict.fromkeys(v.source for v in videos))
     parts: dict[str, Any] = {source: np.array([v.source == source for v in videos]) for source in sources}
     if len(sources) > 1:
@@ -292,8 +296,6 @@ def _print(videos: list[Video], rows: dict[str, np.ndarray], seconds: Counter[st
             span = "" if difference.low is None else f" ({difference.low:+.1f} to {difference.high:+.1f})"
             cells += [f"{scores[part].mean():.1f}", f"{difference.value:+.1f}{span}"]
         print(f"| {name} | " + " | ".join(cells) + " |")
-    costs = ", ".join(f"{way} {spent / hours:.1f} s" for way, spent in seconds.items())
-    print(f"\nReading an hour of video (0 when kept from a run before): {costs}")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ import dagster as dg
 
 from chapter_assets.defs.assets.corpus import corpus_tables, raw_vidchapters
 from chapter_assets.defs.assets.evaluation import chapter_predictions, eval_report
+from chapter_assets.defs.assets.feedback import feedback, feedback_windows
 from chapter_assets.defs.assets.model import lora_adapter
 from chapter_assets.defs.assets.training import training_set, training_windows
-from chapter_assets.defs.jobs import finetune_job, ingest_corpus
+from chapter_assets.defs.jobs import finetune_job, ingest_corpus, ingest_feedback
 from chapter_assets.defs.log import console
 from chapter_assets.defs.resources import StoreResource
 from chapter_assets.defs.sensors import discover_sensor, retrain, retrain_weekly
@@ -14,13 +15,15 @@ from chapter_assets.defs.sensors import discover_sensor, retrain, retrain_weekly
 ASSETS = [
     raw_vidchapters,
     corpus_tables,
+    feedback,
     training_windows,
+    feedback_windows,
     training_set,
     lora_adapter,
     chapter_predictions,
     eval_report,
 ]
-JOBS = [ingest_corpus, finetune_job]
+JOBS = [ingest_corpus, ingest_feedback, finetune_job]
 SENSORS = [retrain, discover_sensor(JOBS)]
 SCHEDULES = [retrain_weekly]
 

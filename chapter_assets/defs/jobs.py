@@ -2,13 +2,20 @@
 
 import dagster as dg
 
-from chapter_assets.defs.partitions import corpus_shard, finetune
+from chapter_assets.defs.partitions import corpus_shard, feedback_batch, finetune
 
 ingest_corpus = dg.define_asset_job(
     "ingest_corpus",
     selection=dg.AssetSelection.assets("raw_vidchapters", "videos", "transcripts", "chapters", "training_windows"),
     partitions_def=corpus_shard,
     description="One corpus shard: VidChapters JSON to tables to training windows.",
+)
+
+ingest_feedback = dg.define_asset_job(
+    "ingest_feedback",
+    selection=dg.AssetSelection.assets("feedback", "feedback_windows"),
+    partitions_def=feedback_batch,
+    description="One feedback batch: users' verdicts to tables to training windows.",
 )
 
 finetune_job = dg.define_asset_job(

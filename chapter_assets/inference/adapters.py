@@ -17,6 +17,7 @@ from chapter_assets.windows.prompts import PromptBuilder
 
 CHOOSER_FILE = "chooser.json"
 _HEAD_FILE = "boundary_head.safetensors"
+_SCHEMA_VERSION = 3  # 2: languages; 3: cohesion over spans of time
 _FEW = 10  # videos; fewer teach no language
 
 
@@ -38,7 +39,7 @@ def write_chooser(
     the number of videos whose titles were learned, by language.
     """
     value = {
-        "schema_version": 2,  # 2: languages
+        "schema_version": _SCHEMA_VERSION,
         "method": "generate" if head is None else "boundary_head",
         "priors": asdict(priors),
         "control": list(control),
@@ -58,7 +59,7 @@ def learned_languages(videos: Mapping[str, int]) -> frozenset[str] | None:
     """The languages in which a model may write titles, by the number of videos that it learned from.
 
     Those of ten videos or more (some eighty titles; chosen, not measured), and in any case the most frequent one, so
-    that a small set in one language counts. None, for any language, where an older adapter does not say.
+    that a small set in one language counts. None, for any language, where none could be told.
     """
     if not videos:
         return None
@@ -86,6 +87,11 @@ def load_adapter(folder: Path, base_models: Path) -> LoadedAdapter:
             f"{folder} is not an adapter of this project: {CHOOSER_FILE} cannot be read ({error})",
             "Give the folder that lora_adapter wrote",
         ) from error
+    if about["schema_version"] != _SCHEMA_VERSION:
+        raise InputError(
+            f"{folder} has schema version {about['schema_version']}, this installation reads {_SCHEMA_VERSION}",
+            "Use the version of chapter-assets it was trained with, or finetune again",
+        )
     import torch
     from peft import PeftModel
 
@@ -106,7 +112,7 @@ def load_adapter(folder: Path, base_models: Path) -> LoadedAdapter:
     merged = PeftModel.from_pretrained(load_causal_lm(base, torch.float32), folder).merge_and_unload()
     engine = TransformersEngine(merged.to(fast_dtype()), tokenizer)
     budget, overlap = about["window_tokens"], about["window_overlap"]
-    languages = learned_languages(about.get("languages", {}))
+    languages = learned_languages(about["languages"])
     control = Predictor(PositionChooser(about["control"], Priors(**about["control_priors"])), LexicalTitler())
     if writes_times:
         generate = GenerateChooser(engine, builder, budget, overlap)

@@ -46,7 +46,12 @@ class Chooser(Protocol):
 
 
 class ScoringChooser:
-    """Scores every segment of a transcript, then decodes the scores into the list with the highest expected F1."""
+    """Scores every segment of a transcript, then decodes the scores into the list with the highest expected F1.
+
+    The decoder expects gold where there are segments; of a video in which nobody speaks for half of the time it knows
+    half. So its expected F1 counts for the spoken share: rank correlation with the true F1 from -0.25 to +0.20 on 191
+    short videos, from +0.34 to +0.41 on 49 talks.
+    """
 
     def __init__(self, priors: Priors) -> None:
         self.priors = priors
@@ -63,7 +68,7 @@ class ScoringChooser:
             found.starts,
             [float(s) for s in scores],
             confidences=found.confidences,
-            expected_f1=found.expected_f1,
+            expected_f1=found.expected_f1 * min(transcript.spoken / transcript.duration, 1.0),
         )
 
 

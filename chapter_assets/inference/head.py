@@ -23,6 +23,8 @@ from chapter_assets.windows.prompts import PromptBuilder
 Floats = NDArray[np.float32]
 
 _SCALES = (1, 2, 4, 8, 16)  # segments on each side whose states are compared
+_SPANS = (15.0, 30.0, 60.0, 120.0, 240.0)  # s, likewise: segments of one recognizer are longer than another's
+COHESION = len(_SCALES) + len(_SPANS) + 3  # features
 
 
 @dataclass(frozen=True)
@@ -50,19 +52,22 @@ def read_states(engine: Engine, builder: PromptBuilder, transcript: Transcript, 
     return States(np.stack(means), np.stack(lasts))
 
 
-def cohesion(mean: Floats) -> Floats:
-    """How alike the text before and after each segment's start is: shape (segments, len(_SCALES) + 3).
+def cohesion(mean: Floats, starts: Sequence[float]) -> Floats:
+    """How alike the text before and after each segment's start is: shape (segments, COHESION).
 
-    Cosines of the summed states of the k segments on either side, for several k; and of all before with the segment,
-    of all after with it, of all before with all after. `mean` has to be centred, or all cosines are near 1.
+    Cosines of the summed states of either side's k segments, for several k, and of either side's `span` seconds, for
+    several spans; of all before with the segment, of all after with it, of all before with all after. `mean` has to
+    be centred, or all cosines are near 1; `starts` in seconds.
     """
     n = len(mean)
     index = np.arange(n)
     total = np.concatenate([np.zeros_like(mean[:1]), np.cumsum(mean, axis=0)])
-    columns = [
-        _cosine(total[index] - total[np.maximum(index - k, 0)], total[np.minimum(index + k, n)] - total[index])
-        for k in _SCALES
-    ]
+    bounds = [(np.maximum(index - k, 0), np.minimum(index + k, n)) for k in _SCALES]
+    for span in _SPANS:
+        first, stop = np.searchsorted(starts, np.subtract(starts, span)), np.searchsorted(starts, np.add(starts, span))
+        # At least the segment itself and the one before it.
+        bounds.append((np.minimum(first, np.maximum(index - 1, 0)), np.maximum(stop, index + 1)))
+    columns = [_cosine(total[index] - total[first], total[stop] - total[index]) for first, stop in bounds]
     before, after = total[index], total[n] - total[index]
     columns += [_cosine(before, mean), _cosine(after, mean), _cosine(before, after)]
     return np.stack(columns, axis=1)
@@ -110,9 +115,9 @@ class BoundaryHead:
 
 def head_inputs(transcript: Transcript, states: States, centre: Floats, width: Floats) -> Floats:
     """Position features, cohesion, mean and last states of every segment, side by side."""
-    standard = (states.mean - centre) / width
+    alike = cohesion((states.mean - centre) / width, [s.start for s in transcript.segments])
     positions = position_features(transcript.segments, transcript.duration)
-    return np.concatenate([positions, cohesion(standard), states.mean, states.last], axis=1)
+    return np.concatenate([positions, alike, states.mean, states.last], axis=1)
 
 
 def score_control(transcript: Transcript, control: Sequence[float]) -> NDArray[np.float64]:

@@ -58,9 +58,8 @@ def unsupported_words(transcript: Transcript, chapters: Sequence[Chapter]) -> li
 
 def _covered(transcript: Transcript, first: float) -> float:
     """The share of the spoken time after `first` (s); 1 where no segment lasts."""
-    spoken = sum(s.end - s.start for s in transcript.segments)
     inside = sum(max(s.end - max(s.start, first), 0) for s in transcript.segments)
-    return inside / spoken if spoken else 1.0
+    return inside / transcript.spoken if transcript.spoken else 1.0
 
 
 def _plausible_lengths(chapters: Sequence[Chapter], duration: float) -> float:

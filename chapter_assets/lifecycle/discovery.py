@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from chapter_assets.errors import InputError
+from chapter_assets.feedback.batches import list_batches
 from chapter_assets.settings import Settings
-from chapter_assets.store import check_partition_key, content_hash, file_hash
+from chapter_assets.store import content_hash, file_hash
 from chapter_assets.transcripts.corpus import find_shard
 
 Kind = Literal["corpus_shard", "feedback_batch"]
@@ -54,7 +55,10 @@ class Intake:
 
 
 def on_disk(settings: Settings) -> tuple[list[Found], list[str]]:
-    """All shards and feedback files, by key, and for each thing that looks like one and is none the reason."""
+    """All shards and feedback files, by key, and for each thing that looks like one and is none the reason.
+
+    Raises InputError when the feedback folder cannot be listed.
+    """
     found, unusable = [], []
     folders = settings.corpus_dir.iterdir() if settings.corpus_dir.is_dir() else ()
     for folder in sorted(f for f in folders if f.is_dir() and not f.name.startswith(".")):
@@ -63,11 +67,9 @@ def on_disk(settings: Settings) -> tuple[list[Found], list[str]]:
             found.append(Found("corpus_shard", folder.name, (files.chapters, files.asrs)))
         except InputError as error:
             unusable.append(error.problem)
-    for path in sorted(settings.feedback_dir.glob("[!.]*.jsonl")):
-        try:
-            found.append(Found("feedback_batch", check_partition_key(path.stem), (path,)))
-        except InputError as error:
-            unusable.append(f"{path}: {error.problem}")
+    batches, refused = list_batches(settings.feedback_dir)
+    found += [Found("feedback_batch", key, (path,)) for key, path in batches.items()]
+    unusable += [f"{settings.feedback_dir / name}: {reason}" for name, reason in refused.items()]
     return found, unusable
 
 
@@ -94,8 +96,8 @@ def intakes(
             if ask:
                 asked.append(Intake(thing, thing.content()))
             now_seen[thing.name] = Seen(stamp, ask or (before.stamp == stamp and before.asked))
-        except FileNotFoundError:
-            continue  # taken away while we looked
+        except OSError:
+            continue  # taken away, or not readable now: the next look sees it as new
     return asked, now_seen
 
 

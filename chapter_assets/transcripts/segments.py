@@ -27,6 +27,11 @@ class Transcript:
     duration: float
     segments: tuple[Segment, ...]
 
+    @property
+    def spoken(self) -> float:
+        """Seconds in which a segment lasts, each segment for itself."""
+        return sum(s.end - s.start for s in self.segments)
+
 
 def clean_text(text: str) -> str:
     """One line of plain text: NFC, no control or direction-changing characters, single spaces.

@@ -1,5 +1,6 @@
 """Transcripts to windows, for training and serving alike."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,8 +62,16 @@ def training_windows(
     budget: int,
     overlap: float,
     counts: Counter[str],
+    name: str | None = None,
+    span_seen: tuple[float, float] | None = None,
+    weight: float = 1.0,
 ) -> list[Window]:
-    """The labelled windows of one video; `counts` gains what was shortened or lost its place on the way."""
+    """The labelled windows of one video; `counts` gains what was shortened or lost its place on the way.
+
+    `name` begins the windows' ids (the video's id by default); `span_seen` (s) says where anyone looked (everywhere
+    by default): segments that start in it are `seen`; `weight` as in Window.
+    """
+    seen_from, seen_to = span_seen or (0.0, math.inf)
     placed, lost = snap(chapters, [s.start for s in transcript.segments])
     if builder.timed:  # a title of 98 words would leave no room for the transcript it stands for
         long = [i for i, c in placed.items() if len(builder.window_answer([c])) > budget // 4]
@@ -80,7 +89,7 @@ def training_windows(
             tokens += len(builder.window_answer(written))
         windows.append(
             Window(
-                window_id=f"{transcript.video_id}/{number:03d}",
+                window_id=f"{name or transcript.video_id}/{number:03d}",
                 video_id=transcript.video_id,
                 channel=channel,
                 split=split,
@@ -89,13 +98,16 @@ def training_windows(
                 duration=transcript.duration,
                 first_segment=segments.start,
                 segments=tuple(
-                    LabelledSegment(s.start, s.end, s.text, starts_chapter=i in placed, seen=True)
+                    LabelledSegment(
+                        s.start, s.end, s.text, starts_chapter=i in placed, seen=seen_from <= s.start <= seen_to
+                    )
                     for i in segments
                     for s in [transcript.segments[i]]
                 ),
                 chapters=tuple(placed[i] for i in segments if i in placed),
                 tokens=tokens,
                 tokenizer=fingerprint,
+                weight=weight,
             )
         )
     return windows

@@ -81,7 +81,7 @@ def test_the_loss_is_that_on_channels_the_head_has_not_seen(head: FittedHead, co
         (control, lambda v: score_control(v.transcript, control.weights)),
     ):
         assert measured_loss(TRAIN, score) < fitted.loss  # these it has seen
-        assert measured_loss(JUDGED, score) == pytest.approx(fitted.loss, rel=0.35)
+        assert measured_loss(JUDGED, score) == pytest.approx(fitted.loss, rel=0.5)
 
 
 def test_a_channel_is_held_out_as_a_whole() -> None:

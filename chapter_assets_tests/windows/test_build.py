@@ -14,7 +14,7 @@ from chapter_assets.errors import InputError
 from chapter_assets.inference.choosers import GenerateChooser, HeadChooser
 from chapter_assets.inference.decoder import Priors
 from chapter_assets.inference.engine import Floats, TransformersEngine
-from chapter_assets.inference.head import BoundaryHead, read_states
+from chapter_assets.inference.head import COHESION, BoundaryHead, read_states
 from chapter_assets.inference.titlers import ModelTitler
 from chapter_assets.store import TableWriter
 from chapter_assets.training.examples import answer_rows, title_rows
@@ -141,6 +141,27 @@ def test_a_window_carries_what_the_whole_video_is_called_and_how_its_tokens_were
     assert {w.tokenizer for w in windows} == {builder.fingerprint}
 
 
+def test_where_nobody_looked_a_segment_keeps_its_label_and_is_not_seen(builder: PromptBuilder) -> None:
+    windows = training_windows(
+        builder,
+        transcript([0, 10, 20, 30, 40]),
+        chapters_at(0, 20, 40),
+        channel="c",
+        split="train",
+        source="feedback",
+        budget=300,
+        overlap=0.25,
+        counts=Counter(),
+        name="f-1",
+        span_seen=(10.0, 20.0),
+        weight=0.1,
+    )
+    (window,) = windows
+    assert (window.window_id, window.video_id, window.weight) == ("f-1/000", "v", 0.1)
+    assert [s.seen for s in window.segments] == [False, True, True, False, False]
+    assert [s.starts_chapter for s in window.segments] == [True, False, True, False, True]
+
+
 def test_more_chapters_make_smaller_windows_where_the_answer_is_written(tiny_engine: TransformersEngine) -> None:
     video = long_transcript(80)
     few, many = chapters_at(0), chapters_at(*range(0, 400, 8))
@@ -179,7 +200,7 @@ def test_a_head_reads_the_very_prompts_that_windows_were_made_for(tiny_engine: T
     hidden = read_states(engine, builder, video, 300, 0.25).mean.shape[1]
     assert engine.heard == prompts
     zeros = np.zeros(hidden, np.float32)
-    head = BoundaryHead(zeros, zeros + 1, np.zeros(65 + 8 + 2 * hidden + 1, np.float32))
+    head = BoundaryHead(zeros, zeros + 1, np.zeros(65 + COHESION + 2 * hidden + 1, np.float32))
     engine.heard.clear()
     HeadChooser(engine, head, builder, 300, 0.25, Priors()).choose(video)
     assert engine.heard == prompts
