@@ -104,12 +104,16 @@ def fetch(subset: Annotated[str, typer.Argument(help="Subset of the hub dataset,
 @app.command()
 def status() -> None:
     """What is registered, what is made, what is stuck; frees what a killed run left behind."""
+    from chapter_assets.defs.retraining import limits_of, settle_finetunes
     from chapter_assets.defs.runs import release_dead_runs
 
-    store = Store(Settings().store_dir)
+    settings = Settings()
+    store = Store(settings.store_dir)
     with _instance() as instance:
         for run_id in release_dead_runs(instance):
             typer.echo(f"ended run {run_id[:8]}, whose process was killed, and freed its pool slots")
+        for failed in settle_finetunes(instance, store, limits_of(settings)):
+            typer.echo(f"{failed.key} has failed: {failed.reason}")
         for kind, assets in {
             "corpus_shard": ("raw_vidchapters", "videos", "transcripts", "chapters", "training_windows"),
             "finetune": ("training_set", "lora_adapter", "chapter_predictions", "eval_report"),
@@ -119,6 +123,39 @@ def status() -> None:
             for key in sorted(keys):
                 missing = [asset for asset in assets if not store.exists(asset, key)]
                 typer.echo(f"  {key}: {'complete' if not missing else 'missing ' + ', '.join(missing)}")
+
+
+@app.command()
+def finetunes() -> None:
+    """Every finetune that began: its state, since when, on how much feedback, and why it is there."""
+    from chapter_assets.defs.retraining import limits_of, settle_finetunes
+    from chapter_assets.lifecycle.finetunes import read_all
+
+    settings = Settings()
+    store = Store(settings.store_dir)
+    with _instance() as instance:
+        settle_finetunes(instance, store, limits_of(settings))
+    for finetune in read_all(store):
+        since = finetune.history[-1].at
+        typer.echo(
+            f"{finetune.key}  {finetune.state:<14} since {since:%Y-%m-%d %H:%M} UTC, attempt {finetune.attempt}, "
+            f"{len(finetune.evidence.batches)} feedback batches{', started by hand' * finetune.by_hand}"
+            + (f": {finetune.reason}" if finetune.reason else "")
+        )
+
+
+@app.command()
+def retry(
+    finetune: Annotated[str, typer.Argument(help="A failed or abandoned finetune, e.g. ft-0007")],
+    why: Annotated[str, typer.Option(help="What was mended; kept in the finetune's history")],
+) -> None:
+    """Give a finetune that failed its attempts anew; the sensor `retrain` starts the next one."""
+    from datetime import UTC, datetime
+
+    from chapter_assets.lifecycle.finetunes import give_attempts
+
+    given = give_attempts(Store(Settings().store_dir), finetune, why, datetime.now(UTC))
+    typer.echo(f"{given.key} has failed {given.attempt} times and will be tried again")
 
 
 @app.command()

@@ -44,6 +44,13 @@ class Settings(BaseSettings):
     gate_percent: int = Field(20, ge=1, le=40, description="Percent of channels for the report and the gate")
     audit_percent: int = Field(5, ge=0, le=20, description="Percent of channels that only a person's audit opens")
 
+    min_edits: int = Field(200, ge=1, description="Pending edits from which on the retrain sensor starts a finetune")
+    min_batches: int = Field(3, ge=1, description="Pending feedback batches from which on it starts one, too")
+    max_attempts: int = Field(3, ge=1, description="How often a finetune is tried before it is abandoned")
+    most_hours: float = Field(
+        24.0, gt=0, description="Hours without a sign of life after which a finetune in progress counts as dead"
+    )
+
     @field_validator("corpus_dir", "feedback_dir", "store_dir")
     @classmethod
     def _absolute(cls, path: Path) -> Path:

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from chapter_assets.lifecycle.finetunes import claim, move
+from chapter_assets.store import Store
+from chapter_assets_tests.lifecycle.made_up import NOW, evidence
 from chapter_assets_tests.shell import SAMPLE, Shell
 
 PREDICT = ("predict", "--chapters", "no.json", "--asrs", "no.json", "--out", "x.json")
@@ -58,12 +61,26 @@ def test_predict_gives_the_same_lists_whatever_the_answers_in_the_chapters_file(
         (("run", "--set", "rank=3"), "no knob of the recipe"),
         (("run", "--set", "epochs=-1"), "epochs"),
         (("run", "--corpus", "nowhere"), "There is no folder"),
+        (("retry", "ft-0009", "--why", "mended"), "ft-0009 is unknown"),
     ],
 )
 def test_a_mistake_is_answered_with_what_to_do_and_no_traceback(shell: Shell, args: tuple[str, ...], said: str) -> None:
     done = shell(*args, ok=False)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_finetune_that_was_given_up_is_listed_with_its_reason_and_can_be_tried_again(
+    shell: Shell, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "data" / "store")
+    claimed = claim(store, evidence("week-1", "week-2"), [], [], "2 of 2 batches", NOW)
+    move(store, move(store, claimed, "failed", "out of memory", NOW), "abandoned", "failed once", NOW)
+    (line,) = shell("finetunes").stdout.splitlines()
+    assert line.startswith("ft-0001  abandoned      since 2026-03-01 12:00 UTC, attempt 1, 2 feedback batches")
+    assert line.endswith(": failed once")
+    assert "will be tried again" in shell("retry", "ft-0001", "--why", "more memory").stdout
+    assert shell("finetunes").stdout.rstrip().endswith(": more memory")
 
 
 def test_register_finds_feedback_batches_and_names_files_that_cannot_be_one(shell: Shell, tmp_path: Path) -> None:
@@ -79,6 +96,6 @@ def test_register_finds_feedback_batches_and_names_files_that_cannot_be_one(shel
 
 def test_help_teaches_every_command(shell: Shell) -> None:
     said = shell("--help").stdout
-    for command in ("register", "fetch", "status", "run", "evaluate", "predict"):
+    for command in ("register", "fetch", "status", "finetunes", "retry", "run", "evaluate", "predict"):
         assert command in said
         assert "Usage" in shell(command, "--help").stdout

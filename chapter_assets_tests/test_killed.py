@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from chapter_assets.lifecycle import finetunes as states
 from chapter_assets.store import Store
 from chapter_assets_tests.shell import SAMPLE, Shell
 
@@ -53,6 +54,11 @@ def test_a_run_that_was_killed_three_times_ends_as_one_that_was_not(tmp_path: Pa
     for asset in ASSETS:
         partition = "sample" if asset in ("transcripts", "training_windows") else "ft-0001"
         assert store.read(asset, partition).version == expected.read(asset, partition).version, asset
+    finetune = states.find(store, "ft-0001")
+    assert finetune is not None
+    passed = ["claimed", "set_frozen", "failed", "claimed", "set_frozen", "trained", "failed"]
+    passed += ["claimed", "set_frozen", "trained", "evaluated"]
+    assert [step.state for step in finetune.history] == passed
     leftovers = [p for p in store.root.rglob("*") if p.name.startswith((".draft-", "work-"))]
     assert leftovers == []
 

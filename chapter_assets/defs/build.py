@@ -10,6 +10,7 @@ from chapter_assets.defs.assets.training import training_set, training_windows
 from chapter_assets.defs.jobs import finetune_job, ingest_corpus, ingest_feedback
 from chapter_assets.defs.log import console
 from chapter_assets.defs.resources import StoreResource
+from chapter_assets.defs.sensors import discover_sensor, retrain, retrain_weekly
 
 ASSETS = [
     raw_vidchapters,
@@ -23,6 +24,8 @@ ASSETS = [
     eval_report,
 ]
 JOBS = [ingest_corpus, ingest_feedback, finetune_job]
+SENSORS = [retrain, discover_sensor(JOBS)]
+SCHEDULES = [retrain_weekly]
 
 
 def build_definitions(**overrides: object) -> dg.Definitions:
@@ -30,6 +33,8 @@ def build_definitions(**overrides: object) -> dg.Definitions:
     return dg.Definitions(
         assets=ASSETS,
         jobs=JOBS,
+        sensors=SENSORS,
+        schedules=SCHEDULES,
         resources={"storage": StoreResource(), **overrides},
         # Steps follow each other in one process: a model is loaded once, and two cores are busy with one step anyway.
         executor=dg.in_process_executor,

@@ -7,6 +7,7 @@ import dagster as dg
 
 from chapter_assets.defs.build import build_definitions
 from chapter_assets.errors import ChapterAssetsError, InputError
+from chapter_assets.lifecycle import finetunes
 from chapter_assets.settings import Settings
 from chapter_assets.store import Store, check_partition_key
 from chapter_assets.training.recipe import Recipe
@@ -36,12 +37,15 @@ def finetune_key(instance: dg.DagsterInstance, settings: Settings, shard: str, r
     manifest = manifest_of(store, [shard], window_settings(settings))
     wanted = recipe.learned()
     known = sorted(instance.get_dynamic_partitions("finetune"))
+    started = finetunes.read_all(store)
+    waiting = {f.key for f in started if not (f.by_hand or f.frozen)}  # claimed by the sensor, for a set of its own
     for key in known:
+        if key in waiting:
+            continue
         set_details, adapter = store.details("training_set", key), store.details("lora_adapter", key)
         if set_details.get("manifest", manifest) == manifest and adapter.get("recipe", wanted) == wanted:
             return key
-    numbers = [int(key[3:]) for key in known if key.startswith("ft-") and key[3:].isdigit()]
-    return f"ft-{max(numbers, default=0) + 1:04d}"
+    return finetunes.next_key([*known, *(f.key for f in started)])
 
 
 def run_graph(

@@ -20,11 +20,11 @@ class FoundBatches:
     refused: dict[str, str]
 
 
-def find_batches(feedback_dir: Path) -> FoundBatches:
-    """The sealed batches `<batch>.jsonl` of a folder; none where there is no folder.
+def list_batches(feedback_dir: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """The sealed batches `<batch>.jsonl` of a folder, unread, and which files cannot be one by their name, and why.
 
-    Unsealed files (`.name`, `name.part`, `name.part.jsonl`) and other kinds of files are passed over. Raises
-    InputError when the folder cannot be listed: that is not the same as an empty one.
+    None where there is no folder. Unsealed files (`.name`, `name.part`, `name.part.jsonl`) and other kinds of files are
+    passed over. Raises InputError when the folder cannot be listed: that is not the same as an empty one.
     """
     try:
         files = sorted(feedback_dir.iterdir())
@@ -35,15 +35,26 @@ def find_batches(feedback_dir: Path) -> FoundBatches:
             f"The feedback folder {feedback_dir} cannot be listed: {error.strerror}",
             "Make it a folder that this user can read, or set CHAPTER_ASSETS_FEEDBACK_DIR",
         ) from error
-    found = FoundBatches(hashes={}, refused={})
+    batches: dict[str, Path] = {}
+    refused: dict[str, str] = {}
     for path in files:
         if path.suffix != _SUFFIX or path.name.startswith(".") or path.stem.endswith(".part") or not path.is_file():
             continue
         try:
-            with suppress(FileNotFoundError):  # gone since the listing
-                found.hashes[check_partition_key(path.stem)] = file_hash(path)
+            batches[check_partition_key(path.stem)] = path
         except InputError as error:
-            found.refused[path.name] = error.problem
+            refused[path.name] = error.problem
+    return batches, refused
+
+
+def find_batches(feedback_dir: Path) -> FoundBatches:
+    """The sealed batches of a folder with their hashes; InputError when the folder cannot be listed."""
+    batches, refused = list_batches(feedback_dir)
+    found = FoundBatches(hashes={}, refused=refused)
+    for batch, path in batches.items():
+        try:
+            with suppress(FileNotFoundError):  # gone since the listing
+                found.hashes[batch] = file_hash(path)
         except OSError as error:
             found.refused[path.name] = f"it cannot be read: {error.strerror}"
     return found

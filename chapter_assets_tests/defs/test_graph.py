@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from chapter_assets.lifecycle import finetunes as states
 from chapter_assets_tests.conftest import Deployment, failure
 
 FAST = {
@@ -28,11 +29,18 @@ def test_the_sample_goes_all_the_way_to_a_report_and_a_second_run_changes_nothin
         report["systems"]
     )
     assert all(check.passed or check.severity.value == "WARN" for check in first.get_asset_check_evaluations())
+    finetune = states.find(deployment.store, "ft-0001")
+    assert finetune is not None
+    assert [step.state for step in finetune.history] == ["claimed", "set_frozen", "trained", "evaluated"]
+    assert (finetune.by_hand, finetune.runs) == (True, (first.run_id,))
     before = versions(deployment, "ft-0001")
     folders = {name: deployment.store.read(name, "ft-0001").folder for name in before}
     assert deployment.run("finetune", "ft-0001", FAST).success
     assert versions(deployment, "ft-0001") == before
     assert {name: deployment.store.read(name, "ft-0001").folder for name in before} == folders
+    again = states.find(deployment.store, "ft-0001")
+    assert again is not None
+    assert again.history == finetune.history
 
     # A completed set never changes: damaged, it is rebuilt from the same shards; with another shard version, refused.
     shutil.rmtree(folders["training_set"] / "dataset")

@@ -9,6 +9,7 @@ from chapter_assets.defs import checks, metadata
 from chapter_assets.defs.config import PredictionConfig
 from chapter_assets.defs.partitions import finetune
 from chapter_assets.defs.resources import StoreResource
+from chapter_assets.lifecycle import finetunes
 from chapter_assets.store import content_hash
 from chapter_assets.training.training_set import check_settings
 from chapter_assets.training.windows_table import window_settings
@@ -46,10 +47,9 @@ def chapter_predictions(
         work = store.work_folder("chapter_predictions", key, inputs)
         with store.publish("chapter_predictions", key, inputs) as draft:
             shards = [shard["key"] for shard in training_set.details["manifest"]["shards"]]
-            unlabelled = unlabelled_videos(store, shards, context.log.info)
-            table = predict_all(
-                settings, training_set, adapter.folder, config.zero_shot, work, context.log.info, unlabelled
-            )
+            note = finetunes.beating(store, key, context.log.info)
+            unlabelled = unlabelled_videos(store, shards, note)
+            table = predict_all(settings, training_set, adapter.folder, config.zero_shot, work, note, unlabelled)
             pq.write_table(table, draft.folder / "predictions.parquet")
             timeless = table.drop_columns(["seconds"])  # the answer is the same, however long it took
             draft.version = content_hash(timeless.to_pylist())
@@ -125,6 +125,7 @@ def eval_report(context: dg.AssetExecutionContext, storage: StoreResource) -> dg
             write_report(report, predictions, gold, about, draft.folder)
             draft.version = content_hash([inputs, "report"])
             draft.details = {"report": report, "training_set": training_set.version}
+    finetunes.advance(store, key, "evaluated", context.run_id)
     artifact = store.read("eval_report", key)
     report = artifact.details["report"]
     for line in text_table(report).splitlines():

@@ -8,6 +8,7 @@ from chapter_assets.defs import checks, metadata
 from chapter_assets.defs.config import FinetuneConfig
 from chapter_assets.defs.partitions import finetune
 from chapter_assets.defs.resources import StoreResource
+from chapter_assets.lifecycle import finetunes
 from chapter_assets.store import content_hash
 from chapter_assets.training import card
 from chapter_assets.training.training_set import check_settings
@@ -43,10 +44,11 @@ def lora_adapter(
         work = store.work_folder("lora_adapter", key, inputs)
         with store.publish("lora_adapter", key, inputs) as draft:
             draft.version, draft.details = finetune_adapter(
-                settings, training_set, recipe, work, draft.folder, context.log.info
+                settings, training_set, recipe, work, draft.folder, finetunes.beating(store, key, context.log.info)
             )
             card.write_card(draft.folder, key, draft.details)
         store.drop_work("lora_adapter", key)
+    finetunes.advance(store, key, "trained", context.run_id)
     artifact = store.read("lora_adapter", key)
     details = artifact.details
     log = json.loads((artifact.folder / "training_log.json").read_text())

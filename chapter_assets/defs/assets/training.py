@@ -9,6 +9,7 @@ from chapter_assets.defs import checks, metadata
 from chapter_assets.defs.config import TrainingSetConfig
 from chapter_assets.defs.partitions import all_batches, all_shards, corpus_shard, finetune
 from chapter_assets.defs.resources import StoreResource
+from chapter_assets.lifecycle import finetunes
 from chapter_assets.store import Store, content_hash
 from chapter_assets.training import training_set as sets
 from chapter_assets.training.windows_table import window_settings, write_shard_windows
@@ -100,14 +101,17 @@ def training_set(
         manifest = store.details("training_set", key)["manifest"]
         sets.check_asked(manifest, key, config.shards or None, config.batches)
     else:
+        ready = _ready(context, store, "feedback_batch", "feedback_windows")
+        batches = finetunes.feedback_for(store, key, ready) if config.batches is None else config.batches
         manifest = sets.manifest_of(
             store,
             config.shards or _ready(context, store, "corpus_shard", "training_windows"),
             window_settings(settings),
-            _ready(context, store, "feedback_batch", "feedback_windows") if config.batches is None else config.batches,
+            ready if batches is None else batches,
             {"per_user": settings.most_per_user, "per_video": settings.most_per_video}
             | {"per_channel": settings.most_per_channel},
         )
+    finetunes.check_claim(store, key, manifest)
     version = sets.manifest_version(manifest)
     if store.made_from("training_set", key, version) is None:
         sets.check_unchanged(manifest, store)
@@ -115,6 +119,7 @@ def training_set(
             counts = sets.build_training_set(store, manifest, draft.folder, context.log.info)
             (draft.folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
             draft.version, draft.details = version, {"counts": counts, "manifest": manifest}
+    finetunes.advance(store, key, "set_frozen", context.run_id)
     artifact = store.read("training_set", key)
     counts, shared = artifact.details["counts"], sets.channels_in_two_parts(artifact)
     empty = [part for part, number in counts["windows"].items() if number == 0]
