@@ -209,16 +209,18 @@ def test_an_adapter_predicts_with_its_own_head_and_priors(settings: Settings, ad
 def test_wishes_reach_the_adapters_model_and_its_control(settings: Settings, adapter: Path) -> None:
     talk = long_transcript(30)
     for wished in (2, 7):
-        assert len(find_system(settings, adapter, None, None, Wishes(count=wished))(talk)) == wished
+        assert len(find_system(settings, lambda: adapter, None, Wishes(count=wished))(talk)) == wished
     assert load_adapter(adapter, settings.base_models_dir).predictor.predict(talk).chapters == find_system(
-        settings, adapter, None, None, Wishes()
+        settings, lambda: adapter, None, Wishes()
     )(talk)
 
 
 @pytest.mark.parametrize("name", ["one_chapter", "three_equal", "equal_spacing:60", "base_zero_shot"])
-def test_a_baseline_without_scores_refuses_wishes_before_anything_is_loaded(settings: Settings, name: str) -> None:
+def test_a_baseline_without_scores_refuses_wishes_before_anything_is_loaded(
+    settings: Settings, adapter: Path, name: str
+) -> None:
     with pytest.raises(InputError, match=f"{name} cannot honour") as caught:
-        find_system(settings, None, name, None, Wishes(granularity=2))
+        find_system(settings, lambda: adapter, name, Wishes(granularity=2))
     assert "--baseline control" in caught.value.remedy
 
 

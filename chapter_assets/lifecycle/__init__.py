@@ -1,0 +1,1 @@
+"""What becomes of a finetune: whether it may serve, and which one does."""
