@@ -5,6 +5,7 @@ import dagster as dg
 from chapter_assets.defs.assets.corpus import corpus_tables, raw_vidchapters
 from chapter_assets.defs.assets.evaluation import chapter_predictions, eval_report
 from chapter_assets.defs.assets.model import lora_adapter
+from chapter_assets.defs.assets.promotion import champion, promotion
 from chapter_assets.defs.assets.training import training_set, training_windows
 from chapter_assets.defs.jobs import finetune_job, ingest_corpus
 from chapter_assets.defs.log import console
@@ -18,6 +19,8 @@ ASSETS = [
     lora_adapter,
     chapter_predictions,
     eval_report,
+    promotion,
+    champion,
 ]
 JOBS = [ingest_corpus, finetune_job]
 

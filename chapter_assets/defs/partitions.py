@@ -6,5 +6,6 @@ corpus_shard = dg.DynamicPartitionsDefinition(name="corpus_shard")
 finetune = dg.DynamicPartitionsDefinition(name="finetune")
 
 # Between two dynamic partitions Dagster would map by identity, without an error: every edge from shards to a
-# finetune has to say that it reads them all.
+# finetune, and from finetunes to the champion, has to say that it reads them all.
 all_shards = dg.AllPartitionMapping()
+all_finetunes = dg.AllPartitionMapping()
