@@ -138,8 +138,10 @@ def run(
     register([shard])
     with _instance() as instance:
         key, report = run_graph(instance, shard, finetune, recipe, zero_shot)
-    folder = Store(settings.store_dir).read("eval_report", key).folder
+    store = Store(settings.store_dir)
+    folder = store.read("eval_report", key).folder
     typer.echo(f"\n{text_table(report)}\n\n{report['verdict']}\n")
+    typer.echo(f"The gate: {store.details('promotion', key)['decision']['reason']}\n")
     typer.echo(f"Report:   {folder / 'report.html'}")
     typer.echo("Open UI:  make ui   (then http://127.0.0.1:3000)")
 

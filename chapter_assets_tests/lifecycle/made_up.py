@@ -1,6 +1,6 @@
 """Finished finetunes without a model: artifacts with made-up lists, whole and in one run, for the gate to judge."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,19 +9,23 @@ from chapter_assets.lifecycle.champion import opponents
 from chapter_assets.store import Store, content_hash
 from chapter_assets_tests.evaluation.made_up import many, table
 
-VIDEOS = 60
-
 
 def finish(
-    store: Store, key: str, hit: float, others: Mapping[str, float] | None = None, seed: int = 0, channels: int = VIDEOS
+    store: Store,
+    key: str,
+    hit: float,
+    others: Mapping[str, float] | None = None,
+    seed: int = 0,
+    without: Collection[str] = (),
 ) -> None:
     """A finetune that finds a boundary with the probability `hit`; `others`: the same for the systems beside it.
 
-    The gate videos are the same for every finetune of one `seed`.
+    It has no list for the videos `without`.
     """
     against = opponents(store, key)
     hits = {"control": 0.2, **dict.fromkeys(against, 0.5), **(others or {}), "finetuned": hit}
-    gold, rows = many(VIDEOS, hits, VIDEOS // channels, seed)
+    gold, rows = many(60, hits, seed=seed)
+    rows = [row for row in rows if row["system"] != "finetuned" or row["video_id"] not in without]
     version = content_hash([key, hit, seed])
     with store.publish("training_set", key) as draft:
         videos = [{"video_id": v, "duration": duration, "split": "gate"} for v, (duration, _) in gold.items()]
