@@ -116,7 +116,7 @@ def status() -> None:
             typer.echo(f"{failed.key} has failed: {failed.reason}")
         for kind, assets in {
             "corpus_shard": ("raw_vidchapters", "videos", "transcripts", "chapters", "training_windows"),
-            "finetune": ("training_set", "lora_adapter", "chapter_predictions", "eval_report"),
+            "finetune": ("training_set", "lora_adapter", "chapter_predictions", "eval_report", "promotion"),
         }.items():
             keys = instance.get_dynamic_partitions(kind)
             typer.echo(f"{kind}: {len(keys)} registered")
@@ -182,8 +182,10 @@ def run(
     register([shard])
     with _instance() as instance:
         key, report = run_graph(instance, shard, finetune, recipe, zero_shot)
-    folder = Store(settings.store_dir).read("eval_report", key).folder
+    store = Store(settings.store_dir)
+    folder = store.read("eval_report", key).folder
     typer.echo(f"\n{text_table(report)}\n\n{report['verdict']}\n")
+    typer.echo(f"The gate: {store.details('promotion', key)['decision']['reason']}\n")
     typer.echo(f"Report:   {folder / 'report.html'}")
     typer.echo("Open UI:  make ui   (then http://127.0.0.1:3000)")
 
@@ -257,7 +259,7 @@ def predict(
         ),
     ] = 1.0,
 ) -> None:
-    """Predict chapters for every video with a transcript; without a flag, by the champion or the newest finetune.
+    """Predict chapters for every video with a transcript; without a flag, by the champion, else by the newest finetune.
 
     Nothing of a video is read but its transcript, duration and title. The model finds as many chapters as it deems
     right; --count, --min-length and --granularity say otherwise, and only finetunes, adapters and the baseline
@@ -268,27 +270,103 @@ def predict(
 
     from chapter_assets.evaluation.predict import predict_files
     from chapter_assets.inference.decoder import Wishes
+    from chapter_assets.lifecycle.champion import serving_adapter
 
     wishes = Wishes(count, min_length, granularity)
     if sum(x is not None for x in (adapter, baseline, finetune)) > 1:
         raise InputError("--adapter, --baseline and --finetune exclude each other", "Give one of them, or none")
+    settings = Settings()
+    store = Store(settings.store_dir)
+
+    def chosen() -> Path:
+        if adapter is not None:
+            return adapter
+        return (store.read("lora_adapter", finetune) if finetune else serving_adapter(store)).folder
+
     _quiet_models()
     console = Console(stderr=True)
     columns = (SpinnerColumn(), "{task.description}", MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("videos", total=None)
         counts = predict_files(
-            Settings(),
+            settings,
             chapters,
             asrs,
             out,
-            adapter,
+            chosen,
             baseline,
-            finetune,
             wishes,
             lambda n: progress.update(task, completed=n),
         )
     typer.echo(f"{out}: " + ", ".join(f"{number} {what}" for what, number in counts.items()), err=True)
+
+
+champion_app = typer.Typer(help="Which finetune serves and why; changing it by hand.", no_args_is_help=True)
+app.add_typer(champion_app, name="champion")
+
+Why = Annotated[str, typer.Option(help="The reason, for the history")]
+
+
+def _say(champion: Any) -> None:
+    typer.echo(f"{champion.finetune} serves since {champion.since}, by {champion.by}: {champion.why}")
+    for name in ("adapter", "training_set", "report"):
+        typer.echo(f"  {name:<13} {getattr(champion, name)[:16]}")
+    typer.echo(f"  anchor        {champion.anchor.finetune}")
+
+
+@champion_app.command()
+def show() -> None:
+    """The champion, where it comes from, and why it serves."""
+    from chapter_assets.lifecycle import champion
+
+    serving = champion.read(Store(Settings().store_dir))
+    if serving is None:
+        typer.echo("There is no champion yet: the first finetune to beat the text-free control becomes it")
+    else:
+        _say(serving)
+
+
+@champion_app.command()
+def history() -> None:
+    """Every change, oldest first."""
+    from chapter_assets.lifecycle import champion
+
+    for change in champion.history(Store(Settings().store_dir)):
+        after = change.champion
+        which = after.anchor.finetune if change.what == "anchor set" else after.finetune
+        typer.echo(f"{change.at}  {change.what:<11}  {which}  by {change.by}: {change.why}")
+
+
+@champion_app.command()
+def promote(finetune: Annotated[str, typer.Argument(help="Its key, e.g. ft-0007")], why: Why) -> None:
+    """Let a finetune serve, whatever the gate says."""
+    from chapter_assets.lifecycle import champion
+
+    _say(champion.promote(Store(Settings().store_dir), finetune, why))
+
+
+@champion_app.command()
+def rollback(why: Why) -> None:
+    """Let the champion before this one serve again; twice goes back twice."""
+    from chapter_assets.lifecycle import champion
+
+    _say(champion.rollback(Store(Settings().store_dir), why))
+
+
+@champion_app.command()
+def anchor(finetune: Annotated[str, typer.Argument(help="Its key, e.g. ft-0001")], why: Why) -> None:
+    """Choose the finetune that no champion may fall behind; at first it is the first champion."""
+    from chapter_assets.lifecycle import champion
+
+    _say(champion.set_anchor(Store(Settings().store_dir), finetune, why))
+
+
+@champion_app.command()
+def recover() -> None:
+    """Restore a damaged champion.json from the history."""
+    from chapter_assets.lifecycle import champion
+
+    _say(champion.recover(Store(Settings().store_dir)))
 
 
 def main() -> None:

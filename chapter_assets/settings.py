@@ -51,6 +51,31 @@ class Settings(BaseSettings):
         24.0, gt=0, description="Hours without a sign of life after which a finetune in progress counts as dead"
     )
 
+    gate_alpha: float = Field(
+        0.05, gt=0, lt=0.5, description="Chance (0 to 1) within any 365 days that a finetune which is no better serves"
+    )
+    gate_looks_per_year: int = Field(
+        20, ge=1, description="Finetunes that may be judged within 365 days; each spends an equal part of gate_alpha"
+    )
+    gate_margin_f1: float = Field(
+        2.0, ge=0, description="F1 points (of 100) that a new champion may lose to the last one on any slice"
+    )
+    gate_margin_soda: float = Field(
+        1.0, ge=0, description="The same for titles, in points of SODA_c (of 100, with ROUGE-L)"
+    )
+    gate_budget_f1: float = Field(
+        3.0, ge=0, description="F1 points (of 100) that all champions together may lose to the anchor on any slice"
+    )
+    gate_budget_soda: float = Field(
+        1.5, ge=0, description="The same for titles, in points of SODA_c (of 100, with ROUGE-L)"
+    )
+    gate_margin_level: float = Field(
+        0.05, gt=0, lt=0.5, description="Chance (0 to 1) that a loss of a whole margin or budget is overlooked"
+    )
+    gate_least_channels: int = Field(
+        20, ge=5, description="Fewest channels that feedback needs to decide, and that a slice needs to be judged"
+    )
+
     @field_validator("corpus_dir", "feedback_dir", "store_dir")
     @classmethod
     def _absolute(cls, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Where an artifact lies, atomic writes, and the hashes that name what was written.
+"""Where an artifact lies, atomic writes, journals, and the hashes that name what was written.
 
 An artifact is a folder `<store>/<asset>/<partition>/<version>-<random>/`; `current.json` beside it names the
 version that counts, its files with their sizes and hashes, and the details its maker recorded. A new version is
@@ -11,6 +11,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -28,6 +29,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chapter_assets.errors import InputError, StoreError
+
+log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 _UNPARTITIONED = "all"
@@ -77,6 +80,68 @@ def write_json(path: Path, value: Any) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(file.name)
             raise
+
+
+class Journal:
+    """A file of JSON objects, one a line, that is only ever appended to.
+
+    A last line that a crash cut is not read, and the next append drops it with a warning.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Nobody else reads and appends meanwhile; not to be entered twice."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with (self.path.parent / f".{self.path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def read(self) -> list[dict[str, Any]]:
+        """What was written, oldest first; StoreError when a line before the last is no JSON object."""
+        return self._read()[0]
+
+    def _read(self) -> tuple[list[dict[str, Any]], int]:
+        """The values, and how many bytes of the file they take."""
+        try:
+            lines = self.path.read_bytes().splitlines(keepends=True)
+        except FileNotFoundError:
+            return [], 0
+        values, good = [], 0
+        for number, line in enumerate(lines, start=1):
+            try:
+                value = json.loads(line)
+                if not isinstance(value, dict):
+                    raise ValueError("it is no JSON object")
+            except ValueError as error:
+                if number == len(lines) and not line.endswith(b"\n"):
+                    break
+                raise StoreError(
+                    f"Line {number} of {self.path} is damaged: {error}", "Mend or delete that line"
+                ) from error
+            values.append(value)
+            good += len(line)
+        return values, good
+
+    def append(self, value: Mapping[str, Any]) -> None:
+        """Write `value` as the last line, on the disk when this returns, else not at all; call it under the lock."""
+        good = self._read()[1]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab+") as file:
+            if file.tell() > good:
+                log.warning("%s: the last line was cut by a crash and is dropped", self.path)
+                file.truncate(good)
+            file.seek(max(good - 1, 0))
+            begin = b"" if file.read(1) in (b"\n", b"") else b"\n"  # an editor may have left out the last one
+            try:
+                file.write(begin + canonical_json({"schema_version": SCHEMA_VERSION, **value}) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            except BaseException:
+                os.truncate(self.path, good)
+                raise
 
 
 class TableWriter:

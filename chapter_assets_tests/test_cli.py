@@ -7,6 +7,7 @@ import pytest
 
 from chapter_assets.lifecycle.finetunes import claim, move
 from chapter_assets.store import Store
+from chapter_assets_tests.lifecycle.judged import finish
 from chapter_assets_tests.lifecycle.made_up import NOW, evidence
 from chapter_assets_tests.shell import SAMPLE, Shell
 
@@ -62,6 +63,10 @@ def test_predict_gives_the_same_lists_whatever_the_answers_in_the_chapters_file(
         (("run", "--set", "epochs=-1"), "epochs"),
         (("run", "--corpus", "nowhere"), "There is no folder"),
         (("retry", "ft-0009", "--why", "mended"), "ft-0009 is unknown"),
+        (("champion", "promote", "ft-0001", "--why", "x"), "lora_adapter ft-0001 was never made"),
+        (("champion", "promote", "ft-0001"), "--why"),
+        (("champion", "rollback", "--why", "x"), "no champion to go back to"),
+        (("champion", "recover"), "no history"),
     ],
 )
 def test_a_mistake_is_answered_with_what_to_do_and_no_traceback(shell: Shell, args: tuple[str, ...], said: str) -> None:
@@ -96,6 +101,43 @@ def test_register_finds_feedback_batches_and_names_files_that_cannot_be_one(shel
 
 def test_help_teaches_every_command(shell: Shell) -> None:
     said = shell("--help").stdout
-    for command in ("register", "fetch", "status", "finetunes", "retry", "run", "evaluate", "predict"):
+    for command in ("register", "fetch", "status", "finetunes", "retry", "run", "evaluate", "predict", "champion"):
         assert command in said
         assert "Usage" in shell(command, "--help").stdout
+
+
+def test_a_person_promotes_rolls_back_and_reads_who_serves_and_why(shell: Shell, tmp_path: Path) -> None:
+    store = Store(tmp_path / "data" / "store")
+    for key in ("ft-0001", "ft-0002"):
+        finish(store, key, hit=0.5)
+    assert "no champion yet" in shell("champion", "show").stdout
+    assert "ft-0001 serves" in shell("champion", "promote", "ft-0001", "--why", "reads well").stdout
+    shell("champion", "promote", "ft-0002", "--why", "better titles")
+    said = shell("champion", "show").stdout
+    assert "ft-0002 serves since" in said
+    assert "by hand: better titles" in said
+    assert "anchor        ft-0001" in said
+    shell("champion", "anchor", "ft-0002", "--why", "a new year")
+    shell("champion", "rollback", "--why", "users complain")
+    file = tmp_path / "data" / "store" / "champion" / "champion.json"
+    file.write_text(file.read_text()[:50])
+    assert "chapter-assets champion recover" in shell("champion", "show", ok=False).stderr
+    assert "ft-0001 serves" in shell("champion", "recover").stdout
+    told = [" ".join(line.split()[1:]) for line in shell("champion", "history").stdout.splitlines()]
+    assert told == [
+        "promoted ft-0001 by hand: reads well",
+        "promoted ft-0002 by hand: better titles",
+        "anchor set ft-0002 by hand: a new year",
+        "rolled back ft-0001 by hand: users complain",
+    ]
+
+
+def test_predict_without_a_flag_takes_the_champion_and_not_the_newest_finetune(shell: Shell, tmp_path: Path) -> None:
+    store = Store(tmp_path / "data" / "store")
+    for key in ("ft-0001", "ft-0002"):
+        finish(store, key, hit=0.5)  # no model in it, so that it is named when it cannot be loaded
+    assert "lora_adapter/ft-0002" in shell(*PREDICT, ok=False).stderr.replace("\n", "")
+    shell("champion", "promote", "ft-0001", "--why", "reads well")
+    assert "lora_adapter/ft-0001" in shell(*PREDICT, ok=False).stderr.replace("\n", "")
+    finish(store, "ft-0001", hit=0.9)
+    assert "was promoted" in shell(*PREDICT, ok=False).stderr

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from chapter_assets.errors import InputError, StoreError
 from chapter_assets.store import (
+    Journal,
     Store,
     TableWriter,
     canonical_json,
@@ -337,3 +338,55 @@ def test_writing_json_replaces_the_file_at_once_or_not_at_all(tmp_path: Path) ->
     assert json.loads(path.read_text()) == {"title": "Größe 🎵"}
     assert [p.name for p in path.parent.iterdir()] == ["value.json"]
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_journal_gives_back_what_was_written_in_order(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "new" / "journal.jsonl")
+    assert journal.read() == []
+    for value in ({"n": 1}, {"text": "größer\nund \r mehr"}):
+        with journal.lock():
+            journal.append(value)
+    assert journal.read() == [{"schema_version": 1, "n": 1}, {"schema_version": 1, "text": "größer\nund \r mehr"}]
+
+
+def test_a_journal_cut_at_any_byte_of_its_last_line_loses_that_line_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append({"n": 1})
+    first = len(journal.path.read_bytes())
+    journal.append({"n": 2, "text": "größer"})
+    whole = journal.path.read_bytes()
+    for cut in range(first + 1, len(whole) - 1):
+        journal.path.write_bytes(whole[:cut])
+        assert [value["n"] for value in journal.read()] == [1]
+        caplog.clear()
+        journal.append({"n": 3})
+        assert "was cut by a crash" in caplog.text
+        assert [value["n"] for value in journal.read()] == [1, 3]
+    journal.path.write_bytes(whole + b"\0" * 50)  # what a power cut can leave of a line
+    journal.append({"n": 3})
+    assert [value["n"] for value in journal.read()] == [1, 2, 3]
+
+
+def test_a_journal_whose_last_line_an_editor_left_open_loses_nothing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append({"n": 1})
+    journal.path.write_bytes(journal.path.read_bytes().rstrip(b"\n"))
+    journal.append({"n": 2})
+    assert [value["n"] for value in journal.read()] == [1, 2]
+
+
+def test_many_processes_append_to_one_journal_without_losing_a_line(tmp_path: Path) -> None:
+    script = (
+        "import pathlib, sys\n"
+        "from chapter_assets.store import Journal\n"
+        "journal = Journal(pathlib.Path(sys.argv[1]))\n"
+        "for n in range(30):\n"
+        "    with journal.lock():\n"
+        "        journal.append({'n': len(journal.read())})\n"
+    )
+    path = tmp_path / "journal.jsonl"
+    writers = [subprocess.Popen([sys.executable, "-c", script, str(path)]) for _ in range(3)]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert [value["n"] for value in Journal(path).read()] == list(range(90))

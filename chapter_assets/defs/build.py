@@ -6,6 +6,7 @@ from chapter_assets.defs.assets.corpus import corpus_tables, raw_vidchapters
 from chapter_assets.defs.assets.evaluation import chapter_predictions, eval_report
 from chapter_assets.defs.assets.feedback import feedback, feedback_windows
 from chapter_assets.defs.assets.model import lora_adapter
+from chapter_assets.defs.assets.promotion import champion, promotion
 from chapter_assets.defs.assets.training import training_set, training_windows
 from chapter_assets.defs.jobs import finetune_job, ingest_corpus, ingest_feedback
 from chapter_assets.defs.log import console
@@ -22,6 +23,8 @@ ASSETS = [
     lora_adapter,
     chapter_predictions,
     eval_report,
+    promotion,
+    champion,
 ]
 JOBS = [ingest_corpus, ingest_feedback, finetune_job]
 SENSORS = [retrain, discover_sensor(JOBS)]

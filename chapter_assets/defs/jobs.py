@@ -20,7 +20,9 @@ ingest_feedback = dg.define_asset_job(
 
 finetune_job = dg.define_asset_job(
     "finetune",
-    selection=dg.AssetSelection.assets("training_set", "lora_adapter", "chapter_predictions", "eval_report"),
+    selection=dg.AssetSelection.assets(
+        *("training_set", "lora_adapter", "chapter_predictions", "eval_report", "promotion", "champion")
+    ),
     partitions_def=finetune,
-    description="One finetune: training set, adapter, predictions, report.",
+    description="One finetune: training set, adapter, predictions, report, and whether it serves.",
 )

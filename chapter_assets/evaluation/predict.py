@@ -12,45 +12,25 @@ from chapter_assets.evaluation.predictions import zero_shot_predictor
 from chapter_assets.inference.adapters import load_adapter
 from chapter_assets.inference.decoder import Wishes
 from chapter_assets.settings import Settings
-from chapter_assets.store import Store
 from chapter_assets.transcripts.segments import Transcript
 from chapter_assets.transcripts.vidchapters import JsonFile, parse_asr, parse_record
 
 Predict = Callable[[Transcript], list[Chapter]]
 
 
-def default_finetune(store: Store) -> str:
-    """The champion, else the newest finetune with a report; InputError when there is neither."""
-    champion = store.details("champion", None).get("finetune")
-    if champion:
-        return str(champion)
-    newest = store.newest("eval_report")
-    if newest is None:
-        raise InputError(
-            "There is no finished finetune to predict with",
-            "Run `make demo`, or give --adapter FOLDER or --baseline NAME",
-        )
-    return newest
+def find_system(settings: Settings, adapter: Callable[[], Path], baseline: str | None, wishes: Wishes) -> Predict:
+    """How to predict: by a baseline's name, or without one by the adapter whose folder `adapter` finds.
 
-
-def find_system(
-    settings: Settings, adapter: Path | None, baseline: str | None, finetune: str | None, wishes: Wishes
-) -> Predict:
-    """How to predict: by an adapter's folder, a baseline's name, or a finetune's key (None: the default one).
-
-    Raises InputError where there is none, and for `wishes` that a baseline cannot honour; an adapter that writes time
+    Raises InputError for an unknown baseline, and for `wishes` that one cannot honour; an adapter that writes time
     stamps refuses them at the first video.
     """
     if baseline is not None:
-        return _baseline(settings, baseline, wishes)
-    if adapter is None:
-        store = Store(settings.store_dir)
-        adapter = store.read("lora_adapter", finetune or default_finetune(store)).folder
-    loaded = load_adapter(adapter, settings.base_models_dir)
+        return _baseline(settings, adapter, baseline, wishes)
+    loaded = load_adapter(adapter(), settings.base_models_dir)
     return lambda transcript: loaded.predictor.predict(transcript, wishes).chapters
 
 
-def _baseline(settings: Settings, name: str, wishes: Wishes) -> Predict:
+def _baseline(settings: Settings, adapter: Callable[[], Path], name: str, wishes: Wishes) -> Predict:
     kind, _, argument = name.partition(":")
     every = float(argument) if argument.replace(".", "", 1).isdigit() else 0.0
     guessed = kind in (simple := guesses(every)) and (kind == "equal_spacing") == (every >= 1)
@@ -65,9 +45,7 @@ def _baseline(settings: Settings, name: str, wishes: Wishes) -> Predict:
         zero_shot = zero_shot_predictor(settings)
         return lambda t: zero_shot.predict(t).chapters
     if name == "control":
-        store = Store(settings.store_dir)
-        folder = store.read("lora_adapter", default_finetune(store)).folder
-        control = load_adapter(folder, settings.base_models_dir).control
+        control = load_adapter(adapter(), settings.base_models_dir).control
         return lambda t: control.predict(t, wishes).chapters
     raise InputError(
         f"Unknown baseline {name!r}",
@@ -110,9 +88,8 @@ def predict_files(
     chapters: Path,
     asrs: Path,
     out: Path,
-    adapter: Path | None,
+    adapter: Callable[[], Path],
     baseline: str | None,
-    finetune: str | None,
     wishes: Wishes,
     on_progress: Callable[[int], None],
 ) -> Counter[str]:
@@ -125,7 +102,7 @@ def predict_files(
     if not out.parent.is_dir():
         raise InputError(f"There is no folder {out.parent} to write {out.name} into", "Make it, or give another --out")
     counts: Counter[str] = Counter()
-    predict = find_system(settings, adapter, baseline, finetune, wishes)
+    predict = find_system(settings, adapter, baseline, wishes)
     found: dict[str, tuple[float | None, list[Chapter]]] = {}
     for transcript in read_transcripts(chapters, asrs, counts):
         found[transcript.video_id] = (transcript.duration, predict(transcript))

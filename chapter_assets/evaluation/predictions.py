@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,11 @@ def predict_all(
     work: Path,
     note: Callable[[str], None],
     unlabelled: Sequence[tuple[dict[str, Any], Transcript]] = (),
+    against: Mapping[str, Path] | None = None,
 ) -> pa.Table:
-    """Predict every gate video with every system: the guesses, the control, the base model, the finetuned one.
+    """Predict every gate video with every system: the guesses, the base model, the control, the finetuned one.
+
+    So do the adapters in the folders of `against`, by system name: the champion and the anchor.
 
     The finetuned one also predicts the `unlabelled` videos, given as the row of `videos` and the transcript.
     Each row is written to `work` when it is done; a run that was killed goes on after the last one.
@@ -89,7 +92,7 @@ def predict_all(
     journal = work / "predictions.jsonl"
     done = {(row["system"], row["video_id"]): row for row in _read_journal(journal)}
     with journal.open("a", encoding="utf-8") as file:
-        for system, predict in _systems(settings, adapter, zero_shot, spacing):
+        for system, predict in _systems(settings, adapter, zero_shot, spacing, against or {}):
             asked = [*gate, *unlabelled] if system == "finetuned" else gate
             for number, (video, transcript) in enumerate(asked, start=1):
                 row = done.get((system, transcript.video_id))
@@ -104,7 +107,7 @@ def predict_all(
 
 
 def _systems(
-    settings: Settings, adapter: Path, zero_shot: bool, spacing: float
+    settings: Settings, adapter: Path, zero_shot: bool, spacing: float, against: Mapping[str, Path]
 ) -> Iterator[tuple[str, Callable[[Transcript], Prediction]]]:
     """Each system's name and how it predicts; a model is loaded when its turn comes, and let go after it."""
 
@@ -120,6 +123,8 @@ def _systems(
         yield system, guessing(times)
     if zero_shot:
         yield "base_zero_shot", zero_shot_predictor(settings).predict
+    for system, folder in against.items():
+        yield system, load_adapter(folder, settings.base_models_dir).predictor.predict
     loaded = load_adapter(adapter, settings.base_models_dir)
     yield "control", loaded.control.predict
     yield "finetuned", loaded.predictor.predict

@@ -20,10 +20,13 @@ from chapter_assets.evaluation.unlabelled import SPLIT as UNLABELLED
 
 CONTROL = "control"
 JUDGED = "finetuned"
+CHAMPION, ANCHOR = "champion", "anchor"  # the finetune that serves when this one is judged, and the fixed older one
 LABELS = {
     **baselines.LABELS,
     CONTROL: "Text-free control",
     "base_zero_shot": "Base model, zero-shot",
+    ANCHOR: "Anchor",
+    CHAMPION: "Champion",
     JUDGED: "Finetuned",
 }
 """The systems in the order of every table; others follow under their own names."""
@@ -227,7 +230,7 @@ def _effort(rows: _Rows, durations: Mapping[str, float]) -> dict[str, float]:
 
 def _slices(f1: Mapping[str, Matrix], videos: Sequence[_Video]) -> Iterable[dict[str, Any]]:
     for by, label_of, labels in (
-        ("duration", _duration_label, [label for _, label in _DURATIONS]),
+        ("duration", lambda v: duration_label(v.duration), [label for _, label in _DURATIONS]),
         ("shard", lambda v: v.shard, sorted({v.shard for v in videos})),
     ):
         for name in labels:
@@ -246,8 +249,9 @@ def _slices(f1: Mapping[str, Matrix], videos: Sequence[_Video]) -> Iterable[dict
             }
 
 
-def _duration_label(video: _Video) -> str:
-    return next(label for end, label in _DURATIONS if video.duration < end)
+def duration_label(duration: float) -> str:
+    """The slice that a video of so many seconds belongs to."""
+    return next(label for end, label in _DURATIONS if duration < end)
 
 
 def _verdict(report: Report) -> tuple[str, str]:

@@ -1,1 +1,1 @@
-"""The life of a finetune: its states and evidence, and when the next one starts."""
+"""What becomes of finetunes: their states and evidence, when the next one starts, whether it may serve, which does."""

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from chapter_assets.lifecycle import champion
 from chapter_assets.lifecycle import finetunes as states
 from chapter_assets_tests.conftest import Deployment, failure
 
@@ -12,10 +13,12 @@ FAST = {
     "lora_adapter": {"config": {"epochs": 1, "evaluations_per_epoch": 1}},
     "chapter_predictions": {"config": {"zero_shot": True}},
 }
+FAST_ONLY = FAST | {"chapter_predictions": {"config": {"zero_shot": False}}}
+JUDGED = ("champion", "finetuned")
 
 
 def versions(deployment: Deployment, key: str) -> dict[str, str]:
-    names = ("training_set", "lora_adapter", "chapter_predictions", "eval_report")
+    names = ("training_set", "lora_adapter", "chapter_predictions", "eval_report", "promotion")
     return {name: deployment.store.read(name, key).version for name in names}
 
 
@@ -31,7 +34,7 @@ def test_the_sample_goes_all_the_way_to_a_report_and_a_second_run_changes_nothin
     assert all(check.passed or check.severity.value == "WARN" for check in first.get_asset_check_evaluations())
     finetune = states.find(deployment.store, "ft-0001")
     assert finetune is not None
-    assert [step.state for step in finetune.history] == ["claimed", "set_frozen", "trained", "evaluated"]
+    assert [step.state for step in finetune.history] == ["claimed", "set_frozen", "trained", "evaluated", "kept"]
     assert (finetune.by_hand, finetune.runs) == (True, (first.run_id,))
     before = versions(deployment, "ft-0001")
     folders = {name: deployment.store.read(name, "ft-0001").folder for name in before}
@@ -60,9 +63,25 @@ def test_two_finetunes_with_one_seed_learn_the_same_weights(deployment: Deployme
     deployment.add_sample()
     deployment.run("ingest_corpus", "sample")
     for key in ("ft-0001", "ft-0002"):
-        result = deployment.run("finetune", key, FAST | {"chapter_predictions": {"config": {"zero_shot": False}}})
+        result = deployment.run("finetune", key, FAST_ONLY)
         assert result.success, failure(result)
     assert versions(deployment, "ft-0001") == versions(deployment, "ft-0002")
+    assert champion.read(deployment.store) is None
+    assert "6 channels" in deployment.store.details("promotion", "ft-0001")["decision"]["reason"]
+
+    champion.promote(deployment.store, "ft-0001", "as a start")
+    for _ in range(2):  # its predictions, report and decision stay as they were made
+        before = versions(deployment, "ft-0001")
+        assert deployment.run("finetune", "ft-0001", FAST_ONLY).success
+        assert versions(deployment, "ft-0001") == before
+    other = deployment.run("finetune", "ft-0002", FAST_ONLY)
+    assert other.success, failure(other)
+    rows = deployment.store.read("chapter_predictions", "ft-0002").table("predictions").to_pylist()
+    lists = {s: [r["chapters"] for r in rows if (r["system"], r["split"]) == (s, "gate")] for s in JUDGED}
+    assert lists["champion"] == lists["finetuned"] != []  # one seed, one model
+    assert deployment.store.details("chapter_predictions", "ft-0002")["against"]["champion"]["finetune"] == "ft-0001"
+    assert deployment.store.details("eval_report", "ft-0002")["report"]["systems"]["champion"]["label"] == "Champion"
+    assert not deployment.store.details("promotion", "ft-0002")["decision"]["promoted"]
 
 
 def test_every_job_covers_its_group_and_no_edge_maps_partitions_by_accident(deployment: Deployment) -> None:

@@ -2,12 +2,14 @@ import time
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from chapter_assets.evaluation.bootstrap import (
     LEAST_CHANNELS,
     Estimate,
     channel_bootstrap,
     difference_interval,
+    lower_bound,
     mean_interval,
 )
 
@@ -100,3 +102,54 @@ def test_ten_thousand_videos_take_about_a_second():
     began = time.process_time()
     channel_bootstrap(values, np.arange(10_000))
     assert time.process_time() - began < 3
+
+
+def test_the_bound_of_channels_of_one_size_is_the_t_bound_of_their_means():
+    half = np.random.default_rng(2).normal(3, 10, 18)
+    values = np.r_[half, 6 - half]  # without skewness
+    means = values.reshape(12, 3).mean(axis=1)
+    expected = means.mean() - stats.t.ppf(0.99, 11) * means.std(ddof=1) / np.sqrt(12)
+    assert lower_bound(values, np.repeat(np.arange(12), 3), 0.01) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("channels", [10, 20, 40])
+def test_the_bound_errs_as_rarely_as_its_level_says_where_the_percentile_interval_does_not(channels):
+    rng = np.random.default_rng(channels)
+    bounds, percentiles = [], []
+    for seed in range(600):
+        values, channel_of = a_sample(rng, channels)
+        bounds.append(lower_bound(values, channel_of, 0.05) > TRUTH)
+        percentiles.append(mean_interval(values, channel_of, level=0.9, resamples=300, seed=seed).low > TRUTH)
+    assert np.mean(bounds) < 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / 600)
+    assert np.mean(bounds) <= np.mean(percentiles)
+
+
+def test_gains_here_and_there_that_a_few_heavy_losses_undo_are_seldom_taken_for_a_gain():
+    rng = np.random.default_rng(3)
+    ours, plain_t = [], []
+    for _ in range(1500):
+        values = 0.5 - rng.exponential(1, 30) * (rng.random(30) < 0.5)
+        ours.append(lower_bound(values, np.arange(30), 0.01) > 0)
+        plain_t.append(values.mean() > stats.t.ppf(0.99, 29) * values.std(ddof=1) / np.sqrt(30))
+    assert np.mean(ours) < 0.6 * np.mean(plain_t)
+
+
+def test_one_large_channel_among_small_ones_counts_as_the_one_opinion_that_it_is():
+    values = np.r_[np.full(200, 5.0), np.random.default_rng(0).normal(0, 1, 20)]
+    apart = lower_bound(values, np.arange(220), 0.05)
+    together = lower_bound(values, np.r_[np.zeros(200), np.arange(1, 21)], 0.05)
+    assert apart > 3
+    assert together < 0
+
+
+def test_there_is_no_bound_where_even_agreement_of_all_channels_would_be_chance():
+    assert lower_bound(np.ones(8), np.arange(8), 0.0025) is None  # 1 / 2^8 = 0.4 %
+    assert lower_bound(np.ones(9), np.arange(9), 0.0025) == 1.0
+    assert lower_bound([], [], 0.4) is None
+
+
+def test_a_bound_at_a_stricter_level_is_lower():
+    values, channel_of = a_sample(np.random.default_rng(5))
+    levels = [lower_bound(values, channel_of, level) for level in (0.2, 0.05, 0.01, 0.001)]
+    assert levels == sorted(levels, reverse=True)
+    assert levels[0] < values.mean()

@@ -209,16 +209,18 @@ def test_an_adapter_predicts_with_its_own_head_and_priors(settings: Settings, ad
 def test_wishes_reach_the_adapters_model_and_its_control(settings: Settings, adapter: Path) -> None:
     talk = long_transcript(30)
     for wished in (2, 7):
-        assert len(find_system(settings, adapter, None, None, Wishes(count=wished))(talk)) == wished
+        assert len(find_system(settings, lambda: adapter, None, Wishes(count=wished))(talk)) == wished
     assert load_adapter(adapter, settings.base_models_dir).predictor.predict(talk).chapters == find_system(
-        settings, adapter, None, None, Wishes()
+        settings, lambda: adapter, None, Wishes()
     )(talk)
 
 
 @pytest.mark.parametrize("name", ["one_chapter", "three_equal", "equal_spacing:60", "base_zero_shot"])
-def test_a_baseline_without_scores_refuses_wishes_before_anything_is_loaded(settings: Settings, name: str) -> None:
+def test_a_baseline_without_scores_refuses_wishes_before_anything_is_loaded(
+    settings: Settings, adapter: Path, name: str
+) -> None:
     with pytest.raises(InputError, match=f"{name} cannot honour") as caught:
-        find_system(settings, None, name, None, Wishes(granularity=2))
+        find_system(settings, lambda: adapter, name, Wishes(granularity=2))
     assert "--baseline control" in caught.value.remedy
 
 
@@ -232,15 +234,14 @@ def rewritten(adapter: Path, folder: Path, **changed: Any) -> Path:
     return folder
 
 
-def test_an_adapter_knows_the_languages_it_learned_and_an_older_one_takes_any(
-    settings: Settings, adapter: Path, tmp_path: Path
-) -> None:
+def test_an_adapter_knows_the_languages_it_learned(settings: Settings, adapter: Path) -> None:
     assert load_adapter(adapter, settings.base_models_dir).predictor.languages == {"en"}
-    older = rewritten(adapter, tmp_path / "older")
-    about = json.loads((older / "chooser.json").read_text())
-    del about["languages"]
-    (older / "chooser.json").write_text(json.dumps(about | {"schema_version": 1}))
-    assert load_adapter(older, settings.base_models_dir).predictor.languages is None
+
+
+def test_an_adapter_of_another_schema_is_refused(settings: Settings, adapter: Path, tmp_path: Path) -> None:
+    older = rewritten(adapter, tmp_path / "older", schema_version=2)
+    with pytest.raises(InputError, match="has schema version 2"):
+        load_adapter(older, settings.base_models_dir)
 
 
 def test_an_adapter_of_another_base_model_or_prompt_is_refused(

@@ -183,10 +183,10 @@ def test_what_cannot_be_judged_is_left_out_and_counted():
 
 
 def test_systems_come_in_their_order_and_unknown_ones_after_them():
-    gold, rows = many(6, {"anchor": 0.5, **dict(reversed(HITS.items()))})
+    gold, rows = many(6, {"another": 0.5, **dict(reversed(HITS.items()))})
     report = evaluate_systems(table(rows), gold)
-    assert report["order"] == [*(name for name in LABELS if name in HITS), "anchor"]
-    assert report["systems"]["anchor"]["label"] == "anchor"
+    assert report["order"] == [*(name for name in LABELS if name in HITS), "another"]
+    assert report["systems"]["another"]["label"] == "another"
 
 
 def test_the_report_is_plain_json_and_depends_on_content_alone():

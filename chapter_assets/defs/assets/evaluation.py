@@ -1,5 +1,7 @@
 """The evaluation group: what every system predicts for held-out videos, and the report on it."""
 
+from dataclasses import asdict
+
 import dagster as dg
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -14,7 +16,7 @@ from chapter_assets.store import content_hash
 from chapter_assets.training.training_set import check_settings
 from chapter_assets.training.windows_table import window_settings
 
-_CODE_VERSION = "2"  # 2: confidence and score of each list; phrases as they were said
+_CODE_VERSION = "3"  # 2: confidence and score of each list; phrases as they were said. 3: champion and anchor
 
 
 @dg.asset(
@@ -32,27 +34,34 @@ _CODE_VERSION = "2"  # 2: confidence and score of each list; phrases as they wer
 def chapter_predictions(
     context: dg.AssetExecutionContext, storage: StoreResource, config: PredictionConfig
 ) -> dg.MaterializeResult:
-    """Chapters for every gate video by the guesses, the text-free control, the base model and the finetuned one.
+    """Chapters for every gate video by guesses, text-free control, base model, champion, anchor and the finetuned one.
 
     The finetuned one also predicts a few videos that have no chapters, so that the report can say which to label.
     """
     from chapter_assets.evaluation.predictions import judged_gold, predict_all
     from chapter_assets.evaluation.unlabelled import unlabelled_videos
+    from chapter_assets.lifecycle.champion import adapter_of, opponents
 
     key, settings, store = context.partition_key, storage.settings, storage.store
     training_set, adapter = store.read("training_set", key), store.read("lora_adapter", key)
     check_settings(training_set.details["manifest"], window_settings(settings))
-    inputs = content_hash([_CODE_VERSION, training_set.version, adapter.version, config.zero_shot])
+    against = opponents(store, key)
+    pinned = {system: asdict(found) for system, found in against.items()}
+    inputs = content_hash([_CODE_VERSION, training_set.version, adapter.version, config.zero_shot, pinned])
     if store.made_from("chapter_predictions", key, inputs) is None:
         work = store.work_folder("chapter_predictions", key, inputs)
         with store.publish("chapter_predictions", key, inputs) as draft:
             shards = [shard["key"] for shard in training_set.details["manifest"]["shards"]]
             note = finetunes.beating(store, key, context.log.info)
             unlabelled = unlabelled_videos(store, shards, note)
-            table = predict_all(settings, training_set, adapter.folder, config.zero_shot, work, note, unlabelled)
+            folders = {system: adapter_of(store, found).folder for system, found in against.items()}
+            table = predict_all(
+                settings, training_set, adapter.folder, config.zero_shot, work, note, unlabelled, folders
+            )
             pq.write_table(table, draft.folder / "predictions.parquet")
             timeless = table.drop_columns(["seconds"])  # the answer is the same, however long it took
-            draft.version = content_hash(timeless.to_pylist())
+            draft.version = content_hash([timeless.to_pylist(), pinned])
+            draft.details = {"adapter": adapter.version, "against": pinned}
         store.drop_work("chapter_predictions", key)
     artifact = store.read("chapter_predictions", key)
     table = artifact.table("predictions")
@@ -78,6 +87,7 @@ def chapter_predictions(
         metadata={
             "videos": expected,
             "predictions": len(rows),
+            "judged_against": {system: found.finetune for system, found in against.items()},
             "unlabelled": sum(row["split"] == "unlabelled" for row in rows),
             "preview": metadata.preview(
                 table.filter(pc.field("system") == "finetuned"),
@@ -124,7 +134,11 @@ def eval_report(context: dg.AssetExecutionContext, storage: StoreResource) -> dg
             }
             write_report(report, predictions, gold, about, draft.folder)
             draft.version = content_hash([inputs, "report"])
-            draft.details = {"report": report, "training_set": training_set.version}
+            draft.details = {
+                "report": report,
+                "training_set": training_set.version,
+                "chapter_predictions": predicted.version,
+            }
     finetunes.advance(store, key, "evaluated", context.run_id)
     artifact = store.read("eval_report", key)
     report = artifact.details["report"]
