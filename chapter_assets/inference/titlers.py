@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
+from chapter_assets.chapters.title_metrics import words
 from chapter_assets.inference.engine import Engine
 from chapter_assets.inference.phrases import best_phrases
 from chapter_assets.transcripts.segments import Segment, Transcript, clean_text
@@ -70,8 +71,8 @@ class ModelTitler:
 
 
 def is_said(title: str, video_title: str, earlier: Sequence[str]) -> bool:
-    """Whether a chapter's title only repeats the video's or an earlier chapter's."""
-    return title.casefold() in {t.casefold().strip() for t in (video_title, *earlier)}
+    """Whether a chapter's title only repeats the words of the video's or of an earlier chapter's."""
+    return words(title) in [words(t) for t in (video_title, *earlier)]
 
 
 class LexicalTitler:
