@@ -116,6 +116,7 @@ def status() -> None:
             typer.echo(f"{failed.key} has failed: {failed.reason}")
         for kind, assets in {
             "corpus_shard": ("raw_vidchapters", "videos", "transcripts", "chapters", "training_windows"),
+            "feedback_batch": ("feedback", "feedback_windows"),
             "finetune": ("training_set", "lora_adapter", "chapter_predictions", "eval_report", "promotion"),
         }.items():
             keys = instance.get_dynamic_partitions(kind)
@@ -156,6 +157,32 @@ def retry(
 
     given = give_attempts(Store(Settings().store_dir), finetune, why, datetime.now(UTC))
     typer.echo(f"{given.key} has failed {given.attempt} times and will be tried again")
+
+
+@app.command()
+def explain(
+    what: Annotated[
+        str | None, typer.Argument(help="A finetune (ft-0007), or the id of a prediction that users said something of")
+    ] = None,
+    video: Annotated[str | None, typer.Option(help="A video's id instead")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON")] = False,
+) -> None:
+    """Where something came from: from the decision back to report, adapter, training set, files and users' verdicts.
+
+    With --video: in which shards it is, what users said of it, which finetunes learned from it or were judged by it.
+    """
+    from chapter_assets.lifecycle.explain import as_text, explain_finetune, explain_prediction, explain_video
+
+    store = Store(Settings().store_dir)
+    if (what is None) == (video is None):
+        raise InputError("Say what to explain", "Give a finetune or a prediction, or --video ID")
+    if video is not None:
+        chain = explain_video(store, video)
+    elif str(what).startswith("ft-") or what in store.partitions("training_set"):
+        chain = explain_finetune(store, str(what))
+    else:
+        chain = explain_prediction(store, str(what))
+    typer.echo(json.dumps(chain, indent=1, ensure_ascii=False) if as_json else "\n".join(as_text(chain)))
 
 
 @app.command()

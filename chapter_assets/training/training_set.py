@@ -79,7 +79,7 @@ def check_asked(
     None asks for nothing.
     """
     for what, kind, wanted in (("shards", "shards", shards), ("feedback batches", "feedback", batches)):
-        held = sorted(one["key"] for one in manifest[kind])
+        held = sorted(one["key"] for one in manifest.get(kind, ()))
         asked = held if wanted is None else sorted(set(wanted))
         if asked != held:
             raise InputError(
@@ -90,7 +90,7 @@ def check_asked(
 
 def check_unchanged(manifest: dict[str, Any], store: Store) -> None:
     """Make sure that the store still has what an existing manifest names as it was; else StoreError."""
-    for shard in (*manifest["shards"], *manifest["guards"], *manifest["feedback"]):
+    for shard in (*manifest["shards"], *manifest["guards"], *manifest.get("feedback", ())):
         for asset, recorded in shard.items():
             now = recorded if asset == "key" else store.read(asset, shard["key"]).version
             if now != recorded:
@@ -121,7 +121,7 @@ def build_training_set(
     from datasets import Dataset, DatasetDict, Features
 
     sources = [("training_windows", shard["key"]) for shard in manifest["shards"]]
-    sources += [("feedback_windows", batch["key"]) for batch in manifest["feedback"]]
+    sources += [("feedback_windows", batch["key"]) for batch in manifest.get("feedback", ())]
     guards = _lessons(store, [("training_windows", guard["key"]) for guard in manifest["guards"]])
     lessons = _lessons(store, sources)
     left_out = _unheard(store, lessons, manifest) + _leave_out(lessons, guards)
@@ -243,9 +243,11 @@ def _unheard(store: Store, lessons: Sequence[_Lesson], manifest: dict[str, Any])
 
     Beside the reasons of `effective`: `judged_by_a_later_list`, where two records would judge one transcript.
     """
-    tables = {batch["key"]: store.read("feedback", batch["key"]).table("feedback") for batch in manifest["feedback"]}
+    tables = {
+        batch["key"]: store.read("feedback", batch["key"]).table("feedback") for batch in manifest.get("feedback", ())
+    }
     verdicts = [v for batch, table in tables.items() for v in read_verdicts(table, batch)]
-    left_out = effective(verdicts, **manifest["caps"]).left_out if verdicts else {}
+    left_out = effective(verdicts, **manifest.get("caps", {})).left_out if verdicts else {}
     said_at = {v.name: v for v in verdicts}
     heard_of = {
         (batch, row["feedback_id"]): row["video_key"]
