@@ -80,6 +80,12 @@ def _execute(
     )
     if result.success:
         return
+    for check in result.get_asset_check_evaluations():
+        if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
+            raise ChapterAssetsError(
+                f"{check.asset_key.to_user_string()} {partition} failed {check.check_name}: {check.description}",
+                f"The run {result.run_id} is in the UI (`make ui`)",
+            )
     for event in result.filter_events(lambda e: e.is_step_failure):
         failure = event.step_failure_data
         error = failure.error.cause or failure.error if failure.error else None
