@@ -45,7 +45,7 @@ def main(
     before = {finetune.key for finetune in read_all(store)}
     with dg.DagsterInstance.get() as instance, (store.root / "loop" / "dagster.log").open("w") as log:
         for name in SENSORS:
-            subprocess.run([dagster, "sensor", "start", name, "-m", "chapter_assets.definitions"], check=True)
+            subprocess.run([dagster, "sensor", "start", name], check=True)
         dev = subprocess.Popen(
             [dagster, "dev", "--host", "127.0.0.1", "--port", str(port)], stdout=log, stderr=log, start_new_session=True
         )
@@ -72,7 +72,7 @@ def main(
             os.killpg(dev.pid, signal.SIGTERM)
             dev.wait()
             for name in SENSORS:
-                subprocess.run([dagster, "sensor", "stop", name, "-m", "chapter_assets.definitions"], check=True)
+                subprocess.run([dagster, "sensor", "stop", name], check=True)
 
 
 def news(instance: dg.DagsterInstance, store: Store) -> Iterator[str]:

@@ -210,7 +210,7 @@ def judge(row: Row, videos: list[Video], folds: np.ndarray) -> np.ndarray:
             for i in these:
                 video = seen_by(row, videos[i])
                 if control is not None:
-                    logits, priors = score_control(video.transcript, control.weights), control.priors
+                    logits, priors = score_control(video.transcript, control.weights, control.bounds), control.priors
                 elif head is not None and video.states is not None:
                     logits, priors = head.head.score(video.transcript, video.states), head.priors
                 segments = video.transcript.segments

@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from chapter_assets.errors import InputError
 from chapter_assets.inference.base_models import BaseModel, fast_dtype, find_base_model, load_causal_lm, load_tokenizer
 from chapter_assets.inference.choosers import GenerateChooser, HeadChooser, PositionChooser
@@ -17,7 +20,7 @@ from chapter_assets.windows.prompts import PromptBuilder
 
 CHOOSER_FILE = "chooser.json"
 _HEAD_FILE = "boundary_head.safetensors"
-_SCHEMA_VERSION = 3  # 2: languages; 3: cohesion over spans of time
+_SCHEMA_VERSION = 4  # 2: languages; 3: cohesion over spans of time; 4: bounds of the position features
 _FEW = 10  # videos; fewer teach no language
 
 
@@ -29,20 +32,22 @@ def write_chooser(
     head: BoundaryHead | None,
     priors: Priors,
     control: Sequence[float],
+    control_bounds: NDArray[np.float32],
     control_priors: Priors,
     languages: Mapping[str, int],
 ) -> None:
     """Write what `load_adapter` needs beyond the PEFT files; `prompt` is the prompt builder's fingerprint.
 
     `window`: token budget and overlap. `priors` belong to the head's scores, `control_priors` to those of the
-    text-free control with the weights `control`. Without a head, the adapter writes time stamps itself. `languages`:
-    the number of videos whose titles were learned, by language.
+    text-free control with the weights `control`, of features within `control_bounds`. Without a head, the adapter
+    writes time stamps itself. `languages`: the number of videos whose titles were learned, by language.
     """
     value = {
         "schema_version": _SCHEMA_VERSION,
         "method": "generate" if head is None else "boundary_head",
         "priors": asdict(priors),
         "control": list(control),
+        "control_bounds": control_bounds.tolist(),
         "control_priors": asdict(control_priors),
         "base_model": {"name": base.name, "hash": base.hash},
         "prompt": prompt,
@@ -113,7 +118,8 @@ def load_adapter(folder: Path, base_models: Path) -> LoadedAdapter:
     engine = TransformersEngine(merged.to(fast_dtype()), tokenizer)
     budget, overlap = about["window_tokens"], about["window_overlap"]
     languages = learned_languages(about["languages"])
-    control = Predictor(PositionChooser(about["control"], Priors(**about["control_priors"])), LexicalTitler())
+    bounds, control_priors = np.array(about["control_bounds"], np.float32), Priors(**about["control_priors"])
+    control = Predictor(PositionChooser(about["control"], bounds, control_priors), LexicalTitler())
     if writes_times:
         generate = GenerateChooser(engine, builder, budget, overlap)
         return LoadedAdapter(Predictor(generate, LexicalTitler(), languages), control)

@@ -90,12 +90,12 @@ class HeadChooser(ScoringChooser):
 class PositionChooser(ScoringChooser):
     """The text-free control: a head fitted the same way on everything but the words."""
 
-    def __init__(self, control: Sequence[float], priors: Priors) -> None:
+    def __init__(self, control: Sequence[float], bounds: NDArray[np.float32], priors: Priors) -> None:
         super().__init__(priors)
-        self.control = control
+        self.control, self.bounds = control, bounds
 
     def scores(self, transcript: Transcript) -> NDArray[np.float64]:
-        return score_control(transcript, self.control)
+        return score_control(transcript, self.control, self.bounds)
 
 
 class GenerateChooser:

@@ -84,16 +84,17 @@ class BoundaryHead:
     """The weights of the head; all float32 arrays.
 
     `centre`, `width` (hidden,) standardize the mean states before their cohesion is taken. `weights`: one each for
-    position features, cohesion, mean and last states, then the bias.
+    position features, cohesion, mean and last states, then the bias. `bounds`: of the position features, as fitted on.
     """
 
     centre: Floats
     width: Floats
     weights: Floats
+    bounds: Floats
 
     def inputs(self, transcript: Transcript, states: States) -> Floats:
         """What the whole head weighs: shape (segments, features)."""
-        return head_inputs(transcript, states, self.centre, self.width)
+        return head_inputs(transcript, states, self.centre, self.width, self.bounds)
 
     def score(self, transcript: Transcript, states: States) -> NDArray[np.float64]:
         """Logit that a chapter starts at each segment."""
@@ -113,14 +114,14 @@ class BoundaryHead:
         return cls(**load_file(path))
 
 
-def head_inputs(transcript: Transcript, states: States, centre: Floats, width: Floats) -> Floats:
+def head_inputs(transcript: Transcript, states: States, centre: Floats, width: Floats, bounds: Floats) -> Floats:
     """Position features, cohesion, mean and last states of every segment, side by side."""
     alike = cohesion((states.mean - centre) / width, [s.start for s in transcript.segments])
-    positions = position_features(transcript.segments, transcript.duration)
+    positions = position_features(transcript.segments, transcript.duration, bounds)
     return np.concatenate([positions, alike, states.mean, states.last], axis=1)
 
 
-def score_control(transcript: Transcript, control: Sequence[float]) -> NDArray[np.float64]:
-    """Logits of the text-free control: `control` weighs the position features, then comes the bias."""
-    positions = position_features(transcript.segments, transcript.duration).astype(np.float64)
+def score_control(transcript: Transcript, control: Sequence[float], bounds: Floats) -> NDArray[np.float64]:
+    """Logits of the text-free control: `control` weighs the position features within `bounds`, then comes the bias."""
+    positions = position_features(transcript.segments, transcript.duration, bounds).astype(np.float64)
     return positions @ np.asarray(control[:-1]) + control[-1]

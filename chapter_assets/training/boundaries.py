@@ -10,7 +10,7 @@ from chapter_assets.inference.decoder import Priors, fit_priors
 from chapter_assets.inference.head import BoundaryHead, Floats, States, head_inputs
 from chapter_assets.training.examples import by_lesson, gold_chapters, whole_video
 from chapter_assets.transcripts.segments import Transcript
-from chapter_assets.windows.features import position_features
+from chapter_assets.windows.features import feature_bounds, position_features
 from chapter_assets.windows.window import Window
 
 _COMPONENTS = 64  # of the states, by PCA: 32 and 128 were worse on 191 short videos
@@ -48,9 +48,10 @@ class FittedHead:
 
 @dataclass(frozen=True)
 class FittedControl:
-    """The same for the text-free control: weights of the position features, then the bias."""
+    """The same for the text-free control: weights of the position features, then the bias, and their bounds."""
 
     weights: list[float]
+    bounds: Floats
     priors: Priors
     loss: float
 
@@ -86,9 +87,10 @@ def fit_head(videos: Sequence[ReadVideo]) -> FittedHead:
 
     means = np.concatenate([_states(v).mean for v in videos])
     centre, width = means.mean(axis=0), means.std(axis=0) + 1e-3
+    bounds = _bounds(videos)
 
     def whole(video: ReadVideo) -> Floats:
-        return head_inputs(video.transcript, _states(video), centre, width)
+        return head_inputs(video.transcript, _states(video), centre, width, bounds)
 
     states = np.concatenate([np.concatenate([_states(v).mean, _states(v).last], axis=1) for v in videos])
     pca = PCA(min(_COMPONENTS, *states.shape), random_state=0).fit(states)
@@ -104,14 +106,19 @@ def fit_head(videos: Sequence[ReadVideo]) -> FittedHead:
     plain = len(fitted.weights) - rotation.shape[1]
     states_weight = rotation @ fitted.weights[plain:]
     weights = np.concatenate([fitted.weights[:plain], states_weight, [fitted.bias - pca.mean_ @ states_weight]])
-    head = BoundaryHead(centre.astype(np.float32), width.astype(np.float32), weights.astype(np.float32))
+    head = BoundaryHead(centre.astype(np.float32), width.astype(np.float32), weights.astype(np.float32), bounds)
     return FittedHead(head, _priors(fitted.held_out, videos), fitted.loss)
 
 
 def fit_control(videos: Sequence[ReadVideo]) -> FittedControl:
     """Fit the text-free control the same way, on everything but the words."""
     fitted = _logistic(videos, [position_features(v.transcript.segments, v.transcript.duration) for v in videos])
-    return FittedControl([*map(float, fitted.weights), fitted.bias], _priors(fitted.held_out, videos), fitted.loss)
+    weights = [*map(float, fitted.weights), fitted.bias]
+    return FittedControl(weights, _bounds(videos), _priors(fitted.held_out, videos), fitted.loss)
+
+
+def _bounds(videos: Sequence[ReadVideo]) -> Floats:
+    return feature_bounds((v.transcript.segments, v.transcript.duration) for v in videos)
 
 
 def _states(video: ReadVideo) -> States:

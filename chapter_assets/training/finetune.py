@@ -83,7 +83,16 @@ def finetune_adapter(
     boundary_head = head.head if head is not None else None
     languages = count_languages(train)
     write_chooser(
-        out, base, builder.fingerprint, window, boundary_head, priors, control.weights, control.priors, languages
+        out,
+        base,
+        builder.fingerprint,
+        window,
+        boundary_head,
+        priors,
+        control.weights,
+        control.bounds,
+        control.priors,
+        languages,
     )
     _write_log(out, log)
     draw_losses(log, out / "loss.png")

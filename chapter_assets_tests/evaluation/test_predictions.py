@@ -22,7 +22,7 @@ from chapter_assets.inference.head import score_control
 from chapter_assets.settings import Settings
 from chapter_assets.store import Artifact
 from chapter_assets.windows.prompts import PromptBuilder
-from chapter_assets_tests.inference.test_head import random_control, random_head
+from chapter_assets_tests.inference.test_head import ANYTHING, random_control, random_head
 from chapter_assets_tests.made_up import long_transcript
 
 SYSTEMS = ["one_chapter", "three_equal", "equal_spacing", "control", "finetuned"]
@@ -48,9 +48,9 @@ def adapter(tmp_path_factory: pytest.TempPathFactory, settings: Settings, tiny_e
     get_peft_model(load_causal_lm(base, torch.float32), config).save_pretrained(folder)
     prompt = PromptBuilder(tiny_engine.tokenizer, timed=False).fingerprint
     head = random_head(tiny_engine.model.config.hidden_size)
-    write_chooser(
-        folder, base, prompt, (600, 0.25), head, Priors(spread=0.25), random_control(), Priors(shift=-1), {"en": 40}
-    )
+    priors, control_priors = Priors(spread=0.25), Priors(shift=-1)
+    window, learned = (600, 0.25), {"en": 40}
+    write_chooser(folder, base, prompt, window, head, priors, random_control(), ANYTHING, control_priors, learned)
     return folder
 
 
@@ -199,7 +199,7 @@ def test_the_gold_of_a_split_is_its_videos_with_duration_and_chapters(training_s
 def test_an_adapter_predicts_with_its_own_head_and_priors(settings: Settings, adapter: Path) -> None:
     loaded = load_adapter(adapter, settings.base_models_dir)
     talk = long_transcript(20)
-    expected = score_control(talk, random_control())
+    expected = score_control(talk, random_control(), ANYTHING)
     found = loaded.control.predict(talk)
     assert found.scores == pytest.approx(list(expected))
     assert loaded.predictor.chooser.priors == Priors(spread=0.25)  # type: ignore[attr-defined]

@@ -16,11 +16,12 @@ from chapter_assets.inference.head import (
 )
 from chapter_assets.windows.build import cut_transcript
 from chapter_assets.windows.cutting import most_central
-from chapter_assets.windows.features import NAMES, position_features
+from chapter_assets.windows.features import NAMES, feature_bounds, position_features
 from chapter_assets.windows.prompts import PromptBuilder
 from chapter_assets_tests.made_up import long_transcript, transcript
 
 POSITIONS = len(NAMES) + len(NAMES) * (len(NAMES) + 1) // 2
+ANYTHING = np.array([[-1e9], [1e9]], np.float32).repeat(len(NAMES), axis=1)
 
 
 def topics(*lengths: int, hidden: int = 8, noise: float = 0.1) -> np.ndarray:
@@ -35,7 +36,7 @@ def random_head(hidden: int, seed: int = 0) -> BoundaryHead:
     rng = np.random.default_rng(seed)
     sizes = (hidden, hidden, POSITIONS + COHESION + 2 * hidden + 1)
     centre, width, weights = (rng.normal(scale=0.1, size=n).astype(np.float32) for n in sizes)
-    return BoundaryHead(centre, np.abs(width) + 1, weights)
+    return BoundaryHead(centre, np.abs(width) + 1, weights, ANYTHING)
 
 
 def random_control(seed: int = 0) -> list[float]:
@@ -82,13 +83,26 @@ def test_position_features_are_finite_and_do_not_look_at_the_words() -> None:
         assert np.array_equal(found, position_features(other.segments, duration))
 
 
+def test_features_stay_within_what_a_head_was_fitted_on() -> None:
+    short, long = transcript([0, 5, 11, 30]), transcript(range(0, 30_000, 7), duration=30_000)
+    bounds = feature_bounds([(short.segments, short.duration)])
+    fitted_on = position_features(short.segments, short.duration)
+    assert np.array_equal(position_features(short.segments, short.duration, bounds), fitted_on)
+    found = position_features(long.segments, long.duration, bounds)
+    plain = len(NAMES)
+    assert (found[:, :plain] >= bounds[0]).all()
+    assert (found[:, :plain] <= bounds[1]).all()
+    assert np.abs(found).max() <= np.abs(fitted_on).max() ** 2 + 1
+    assert np.abs(position_features(long.segments, long.duration)).max() > np.abs(found).max()
+
+
 def test_a_head_weighs_positions_cohesion_and_states_of_every_segment() -> None:
     video, rng = transcript([0, 5, 11, 30]), np.random.default_rng(0)
     states = States(*(rng.normal(size=(4, 6)).astype(np.float32) for _ in range(2)))
     head = random_head(6)
     inputs = head.inputs(video, states)
     assert inputs.shape == (4, POSITIONS + COHESION + 12)
-    assert np.array_equal(inputs, head_inputs(video, states, head.centre, head.width))
+    assert np.array_equal(inputs, head_inputs(video, states, head.centre, head.width, ANYTHING))
     assert np.array_equal(inputs[:, :POSITIONS], position_features(video.segments, video.duration))
     standard = (states.mean - head.centre) / head.width
     assert np.allclose(
@@ -102,8 +116,8 @@ def test_a_head_weighs_positions_cohesion_and_states_of_every_segment() -> None:
 def test_the_control_scores_without_the_words() -> None:
     control = random_control()
     one, other = transcript([0, 5, 11], ["a", "b", "c"]), transcript([0, 5, 11], ["x y", "z", "w " * 40])
-    scores = score_control(one, control)
-    assert np.array_equal(scores, score_control(other, control))
+    scores = score_control(one, control, ANYTHING)
+    assert np.array_equal(scores, score_control(other, control, ANYTHING))
     positions = position_features(one.segments, one.duration)
     assert np.allclose(scores, positions @ np.array(control[:-1]) + control[-1])
     assert len(set(scores)) == 3

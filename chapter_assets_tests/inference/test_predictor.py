@@ -26,7 +26,7 @@ from chapter_assets.transcripts.segments import Transcript
 from chapter_assets.windows.build import cut_transcript
 from chapter_assets.windows.cutting import most_central
 from chapter_assets.windows.prompts import PromptBuilder
-from chapter_assets_tests.inference.test_head import random_control, random_head
+from chapter_assets_tests.inference.test_head import ANYTHING, random_control, random_head
 from chapter_assets_tests.made_up import long_transcript, transcript
 
 TALK = transcript([4.2, 10.7, 20.0, 20.4, 31.9, 45.0, 61.3, 75.5], duration=90)
@@ -311,7 +311,7 @@ def test_a_model_that_writes_time_stamps_gives_a_valid_list_end_to_end(tiny_engi
 def test_the_control_finds_the_same_chapters_whatever_is_said() -> None:
     starts = [5.0 * i for i in range(40)]
     one, other = transcript(starts), transcript(starts, [f"{i} other words" for i in range(40)])
-    choose = PositionChooser(random_control(), Priors()).choose
+    choose = PositionChooser(random_control(), ANYTHING, Priors()).choose
     assert np.array_equal(choose(one).starts, choose(other).starts)
 
 
@@ -339,7 +339,7 @@ def test_a_chooser_without_belief_gives_no_confidence_and_no_score(tiny_engine: 
 @pytest.mark.parametrize("wishes", [Wishes(count=3), Wishes(min_length=20), Wishes(granularity=8), Wishes()])
 def test_wishes_are_honoured_through_the_predictor_and_the_belief_fits_the_list(wishes: Wishes) -> None:
     video = transcript([10.0 * i for i in range(40)])
-    predictor = Predictor(PositionChooser(random_control(), Priors(shift=-2)), LexicalTitler())
+    predictor = Predictor(PositionChooser(random_control(), ANYTHING, Priors(shift=-2)), LexicalTitler())
     found, free = predictor.predict(video, wishes), predictor.predict(video)
     assert found.confidences is not None
     assert found.score is not None

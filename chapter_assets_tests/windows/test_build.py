@@ -22,6 +22,7 @@ from chapter_assets.transcripts.segments import Transcript
 from chapter_assets.windows.build import cut_transcript, training_windows
 from chapter_assets.windows.prompts import PromptBuilder
 from chapter_assets.windows.window import SCHEMA, Window
+from chapter_assets_tests.inference.test_head import ANYTHING
 from chapter_assets_tests.made_up import chapters_at, chatter, long_transcript, transcript
 
 
@@ -200,7 +201,7 @@ def test_a_head_reads_the_very_prompts_that_windows_were_made_for(tiny_engine: T
     hidden = read_states(engine, builder, video, 300, 0.25).mean.shape[1]
     assert engine.heard == prompts
     zeros = np.zeros(hidden, np.float32)
-    head = BoundaryHead(zeros, zeros + 1, np.zeros(65 + COHESION + 2 * hidden + 1, np.float32))
+    head = BoundaryHead(zeros, zeros + 1, np.zeros(65 + COHESION + 2 * hidden + 1, np.float32), ANYTHING)
     engine.heard.clear()
     HeadChooser(engine, head, builder, 300, 0.25, Priors()).choose(video)
     assert engine.heard == prompts

@@ -14,7 +14,8 @@ from chapter_assets.training import card
 from chapter_assets.training.training_set import check_settings
 from chapter_assets.training.windows_table import window_settings
 
-_CODE_VERSION = "3"  # 2: which languages the titles were learned from; 3: cohesion over spans of time
+# 2: which languages the titles were learned from; 3: cohesion over spans of time; 4: bounds of position features
+_CODE_VERSION = "4"
 
 
 @dg.asset(

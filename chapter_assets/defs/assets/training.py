@@ -131,8 +131,8 @@ def training_set(
                 "every_part_filled",
                 "training_set",
                 not empty,
-                f"Nothing in {', '.join(empty)}: channels are dealt out by a hash. Start another finetune with more shards "
-                "or with larger shares (CHAPTER_ASSETS_VALIDATION_PERCENT, _GATE_PERCENT)",
+                f"Nothing in {', '.join(empty)}: channels are dealt out by a hash. Start another finetune with more "
+                "shards or with larger shares (CHAPTER_ASSETS_VALIDATION_PERCENT, _GATE_PERCENT)",
             ),
         ],
         metadata={
