@@ -68,7 +68,13 @@ def register(
     batches = FoundBatches(hashes={}, refused={})
     if not shards and not finetune:
         folders = settings.corpus_dir.iterdir() if settings.corpus_dir.is_dir() else ()
-        shards = sorted(f.name for f in folders if f.is_dir() and not f.name.startswith("."))
+        shards = []
+        for name in sorted(f.name for f in folders if f.is_dir() and not f.name.startswith(".")):
+            try:  # one that is half copied keeps no other from being registered
+                find_shard(settings.corpus_dir, name)
+                shards.append(name)
+            except InputError as error:
+                typer.echo(f"Not registered: {settings.corpus_dir / name}: {error.problem}", err=True)
         batches = find_batches(settings.feedback_dir)
         for name, reason in batches.refused.items():
             typer.echo(f"Not registered: {settings.feedback_dir / name}: {reason}. Rename or mend it", err=True)
@@ -136,12 +142,15 @@ def finetunes() -> None:
     store = Store(settings.store_dir)
     with _instance() as instance:
         settle_finetunes(instance, store, limits_of(settings))
-    for finetune in read_all(store):
+    found = read_all(store)
+    if not found:
+        typer.echo("No finetune has begun yet")
+    for finetune in found:
         since = finetune.history[-1].at
         typer.echo(
             f"{finetune.key}  {finetune.state:<14} since {since:%Y-%m-%d %H:%M} UTC, attempt {finetune.attempt}, "
             f"{len(finetune.evidence.batches)} feedback batches{', started by hand' * finetune.by_hand}"
-            + (f": {finetune.reason}" if finetune.reason else "")
+            + (f": {' '.join(finetune.reason.split())}" if finetune.reason else "")
         )
 
 
@@ -156,7 +165,7 @@ def retry(
     from chapter_assets.lifecycle.finetunes import give_attempts
 
     given = give_attempts(Store(Settings().store_dir), finetune, why, datetime.now(UTC))
-    typer.echo(f"{given.key} has failed {given.attempt} times and will be tried again")
+    typer.echo(f"{given.key} has failed {given.attempt} time{'s' * (given.attempt > 1)} and will be tried again")
 
 
 @app.command()

@@ -97,6 +97,30 @@ def test_register_finds_feedback_batches_and_names_files_that_cannot_be_one(shel
     assert done.stdout.splitlines() == ["feedback_batch week-1: registered"]
     assert "week 2.jsonl" in done.stderr
     assert "known already" in shell("register").stdout
+    assert "  week-1: missing feedback, feedback_windows\n" in shell("status").stdout
+
+
+def test_register_passes_over_folders_that_are_no_shard_and_says_so(shell: Shell, tmp_path: Path) -> None:
+    corpus = tmp_path / "data" / "corpus"
+    for folder, names in (("half", ("chapters",)), ("bad name", ("chapters", "asrs")), ("whole", ("chapters", "asrs"))):
+        (corpus / folder).mkdir(parents=True)
+        for name in names:
+            (corpus / folder / f"{name}.json").write_text("{}")
+    done = shell("register")
+    assert "corpus_shard whole: registered" in done.stdout
+    assert "half" not in done.stdout
+    assert "bad name" not in done.stdout
+    assert f"Not registered: {corpus / 'half'}" in done.stderr
+    assert f"Not registered: {corpus / 'bad name'}" in done.stderr
+
+
+def test_no_finetune_is_said_and_a_reason_of_many_lines_takes_one(shell: Shell, tmp_path: Path) -> None:
+    assert shell("finetunes").stdout == "No finetune has begun yet\n"
+    store = Store(tmp_path / "data" / "store")
+    claimed = claim(store, evidence("week-1"), [], [], "1 of 1 batches", NOW)
+    move(store, claimed, "failed", "out of memory\nat step 3", NOW)
+    (line,) = shell("finetunes").stdout.splitlines()
+    assert line.endswith("out of memory at step 3")
 
 
 def test_help_teaches_every_command(shell: Shell) -> None:

@@ -101,7 +101,7 @@ def predict_files(
         raise InputError(f"{out} is a folder", "Give the name of a file to --out")
     if not out.parent.is_dir():
         raise InputError(f"There is no folder {out.parent} to write {out.name} into", "Make it, or give another --out")
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter({"in": 0, "predicted": 0})
     predict = find_system(settings, adapter, baseline, wishes)
     found: dict[str, tuple[float | None, list[Chapter]]] = {}
     for transcript in read_transcripts(chapters, asrs, counts):

@@ -87,9 +87,12 @@ def load_adapter(folder: Path, base_models: Path) -> LoadedAdapter:
     """
     try:
         about = json.loads((folder / CHOOSER_FILE).read_text())
+        if not isinstance(about, dict) or "schema_version" not in about:
+            raise ValueError("it is not what lora_adapter writes")
     except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"{folder} is not an adapter of this project: {CHOOSER_FILE} cannot be read ({error})",
+            f"{folder} is not an adapter of this project: {CHOOSER_FILE} cannot be read ({why})",
             "Give the folder that lora_adapter wrote",
         ) from error
     if about["schema_version"] != _SCHEMA_VERSION:

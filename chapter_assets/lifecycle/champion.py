@@ -50,7 +50,11 @@ class Champion:
     def of(cls, value: dict[str, Any]) -> Self:
         """From JSON; KeyError or TypeError when it is something else."""
         fields = {name: value[name] for name in cls.__slots__}
-        return cls(**fields | {"anchor": Pinned(**value["anchor"])})
+        anchor = Pinned(**value["anchor"])
+        said = {**fields, "anchor": anchor.finetune, "the anchor's adapter": anchor.adapter}
+        if wrong := [name for name, text in said.items() if not isinstance(text, str)]:
+            raise TypeError(f"no text: {', '.join(wrong)}")
+        return cls(**fields | {"anchor": anchor})
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +253,11 @@ def _changing(store: Store) -> Iterator[tuple[list[Change], Callable[[Change], C
         changes = history(store)
         if changes:
             _write(store, changes[-1].champion)
+        elif _place(store).exists():
+            raise StoreError(
+                f"{_place(store)} names a champion, but its history {journal.path} is gone",
+                f"Bring the history back from a backup; or delete {_place(store).name} to begin without a champion",
+            )
 
         def change(to: Change) -> Champion:
             journal.append(asdict(to))

@@ -257,7 +257,9 @@ def check_claim(store: Store, key: str, manifest: dict[str, Any]) -> None:
 
 
 def give_attempts(store: Store, key: str, why: str, now: datetime) -> Finetune:
-    """Give an abandoned (or failed) finetune its attempts anew: a person found out why it failed."""
+    """Give an abandoned (or failed) finetune its attempts anew: a person found out why it failed, and says so."""
+    if not why.strip():
+        raise InputError("Attempts anew need a reason", 'Say what was mended, e.g. --why "more memory"')
     with _locked(store):
         finetune = find(store, key)
         if finetune is None or finetune.by_hand or finetune.state not in ("failed", "abandoned"):

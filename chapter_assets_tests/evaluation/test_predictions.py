@@ -255,7 +255,7 @@ def test_an_adapter_of_another_base_model_or_prompt_is_refused(
         load_adapter(other_prompt, settings.base_models_dir)
 
 
-@pytest.mark.parametrize("content", [None, "", "{"])
+@pytest.mark.parametrize("content", [None, "", "{", "{}", "[]"])
 def test_a_folder_that_is_no_adapter_is_refused_by_name(
     settings: Settings, tmp_path: Path, content: str | None
 ) -> None:

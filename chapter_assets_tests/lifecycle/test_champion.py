@@ -209,6 +209,25 @@ def test_a_damaged_line_further_up_is_named_and_nothing_is_written(store: Store)
         assert file.read_bytes() == damaged
 
 
+def test_a_lost_history_is_named_and_makes_nobody_the_first_champion(store: Store) -> None:
+    champion.promote(store, "ft-0001", "first")
+    before = place(store, "champion.json").read_bytes()
+    place(store, "history.jsonl").unlink()
+    with pytest.raises(StoreError, match=r"its history .*history\.jsonl is gone"):
+        champion.promote(store, "ft-0002", "second")
+    assert place(store, "champion.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("field", ["finetune", "adapter", "since", "why"])
+def test_a_state_with_something_else_than_text_is_damaged(store: Store, field: str) -> None:
+    champion.promote(store, "ft-0001", "first")
+    file = place(store, "champion.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {field: 5}))
+    with pytest.raises(StoreError, match=rf"champion\.json is damaged.*{field}"):
+        champion.read(store)
+    assert champion.recover(store).finetune == "ft-0001"
+
+
 def test_every_line_has_a_schema_version_and_a_whole_state(store: Store) -> None:
     champion.promote(store, "ft-0001", "first")
     champion.set_anchor(store, "ft-0003", "a better measure")

@@ -290,6 +290,8 @@ def test_a_person_can_give_attempts_anew_and_the_reason_stays(store: Store) -> N
     given = give_attempts(store, "ft-0001", "more memory", NOW)
     assert (given.state, given.attempt, given.forgiven, given.reason) == ("failed", 1, 1, "more memory")
     assert give_attempts(store, "ft-0001", "and more", NOW).state == "failed"
+    with pytest.raises(InputError, match="need a reason"):
+        give_attempts(store, "ft-0001", "  ", NOW)
 
 
 def test_only_what_failed_by_itself_can_be_given_attempts(store: Store) -> None:
