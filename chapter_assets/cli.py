@@ -1,6 +1,7 @@
 """The command `chapter-assets`."""
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -259,9 +260,16 @@ def evaluate(
     from chapter_assets.chapters.metrics import evaluate as score
     from chapter_assets.chapters.vidchapters_json import read_predictions, read_videos
 
-    figures = score(read_videos(gold), read_predictions(pred))
+    refused: list[str] = []
+    true, predicted = read_videos(gold, refused), read_predictions(pred)
+    for problem in refused[:5]:
+        typer.echo(f"Left out: {problem}", err=True)
+    if not true.keys() & predicted.keys():
+        raise InputError(f"No video of {gold} is in {pred}", "Give two files about the same videos, by the same ids")
+    figures = {"gold_refused": len(refused), **score(true, predicted)}
     if as_json:
-        typer.echo(json.dumps(figures, indent=1))
+        plain = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in figures.items()}
+        typer.echo(json.dumps(plain, indent=1, allow_nan=False))
         return
     for name, value in figures.items():
         typer.echo(f"{name:<28} {value:.2f}" if isinstance(value, float) else f"{name:<28} {value}")

@@ -165,3 +165,15 @@ def test_predict_without_a_flag_takes_the_champion_and_not_the_newest_finetune(s
     assert "lora_adapter/ft-0001" in shell(*PREDICT, ok=False).stderr.replace("\n", "")
     finish(store, "ft-0001", hit=0.9)
     assert "was promoted" in shell(*PREDICT, ok=False).stderr
+
+
+def test_evaluate_leaves_out_gold_that_cannot_be_used_and_says_so(shell: Shell, tmp_path: Path) -> None:
+    gold = {"a": {"duration": 60, "chapters": {"0": "x", "30": "y"}}, "b": {"duration": 0, "chapters": {"0": "z"}}}
+    (tmp_path / "gold.json").write_text(json.dumps(gold))
+    (tmp_path / "pred.json").write_text(json.dumps({"a": {"chapters": {"0": "x", "30": "y"}}, "c": {"chapters": {}}}))
+    done = shell("evaluate", "--gold", "gold.json", "--pred", "pred.json", "--json")
+    figures = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert (figures["gold_refused"], figures["f1_all"]) == (1, 100.0)
+    assert "'b'" in done.stderr
+    (tmp_path / "pred.json").write_text(json.dumps({"c": {"chapters": {"0": "x"}}}))
+    assert "No video of" in shell("evaluate", "--gold", "gold.json", "--pred", "pred.json", ok=False).stderr

@@ -16,9 +16,21 @@ from chapter_assets.chapters.timecodes import parse_time
 from chapter_assets.errors import InputError
 
 
-def read_videos(path: Path) -> dict[str, tuple[float, list[Chapter]]]:
-    """(duration in s, chapters in time order) by video. Raises InputError for anything else than the shape above."""
-    return {video: (_duration(path, video, fields), _chapters(path, video, fields)) for video, fields in _load(path)}
+def read_videos(path: Path, refused: list[str] | None = None) -> dict[str, tuple[float, list[Chapter]]]:
+    """(duration in s, chapters in time order) by video.
+
+    Raises InputError for anything else than the shape above; a video that has not got it is left out instead, and what
+    is wrong with it added to `refused`, where that is given.
+    """
+    videos = {}
+    for video, fields in _load(path):
+        try:
+            videos[video] = _duration(path, video, fields), _chapters(path, video, fields)
+        except InputError as error:
+            if refused is None:
+                raise
+            refused.append(error.problem)
+    return videos
 
 
 def read_predictions(path: Path) -> dict[str, list[Chapter]]:

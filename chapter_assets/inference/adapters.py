@@ -102,6 +102,7 @@ def load_adapter(folder: Path, base_models: Path) -> LoadedAdapter:
         )
     import torch
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     base = find_base_model(about["base_model"]["name"], base_models)
     if base.hash != about["base_model"]["hash"]:
@@ -117,15 +118,20 @@ def load_adapter(folder: Path, base_models: Path) -> LoadedAdapter:
             f"{folder} was trained with another prompt than this version writes",
             "Use the version of chapter-assets it was trained with, or finetune again",
         )
-    merged = PeftModel.from_pretrained(load_causal_lm(base, torch.float32), folder).merge_and_unload()
+    try:
+        merged = PeftModel.from_pretrained(load_causal_lm(base, torch.float32), folder).merge_and_unload()
+        head = None if writes_times else BoundaryHead.load(folder / _HEAD_FILE)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(
+            f"The weights in {folder} cannot be read: {error}", "Copy or train that adapter again"
+        ) from error
     engine = TransformersEngine(merged.to(fast_dtype()), tokenizer)
     budget, overlap = about["window_tokens"], about["window_overlap"]
     languages = learned_languages(about["languages"])
     bounds, control_priors = np.array(about["control_bounds"], np.float32), Priors(**about["control_priors"])
     control = Predictor(PositionChooser(about["control"], bounds, control_priors), LexicalTitler())
-    if writes_times:
+    if head is None:
         generate = GenerateChooser(engine, builder, budget, overlap)
         return LoadedAdapter(Predictor(generate, LexicalTitler(), languages), control)
-    head = BoundaryHead.load(folder / _HEAD_FILE)
     chooser = HeadChooser(engine, head, builder, budget, overlap, Priors(**about["priors"]))
     return LoadedAdapter(Predictor(chooser, ModelTitler(engine, builder), languages), control)

@@ -12,8 +12,6 @@ from chapter_assets.inference.titlers import LexicalTitler, Titler, is_said, tid
 from chapter_assets.transcripts.language import language_of
 from chapter_assets.transcripts.segments import Transcript
 
-_TOO_SHORT = 100  # characters; a longer text whose language is in doubt is in none that the model knows
-
 
 @dataclass(frozen=True)
 class Prediction:
@@ -87,16 +85,8 @@ class Predictor:
         )
 
     def _speaks(self, transcript: Transcript) -> bool:
-        """Whether the model's titles are to be taken.
-
-        So they are of a text too short to tell its language: the model has the video's title to go by as well.
-        """
-        if self.languages is None:
-            return True
-        language = language_of(transcript.segments)
-        if language is None:
-            return sum(len(s.text) for s in transcript.segments) < _TOO_SHORT
-        return language in self.languages
+        """Whether the model's titles are to be taken: not of a text too short to tell its language, it makes them up."""
+        return self.languages is None or language_of(transcript.segments) in self.languages
 
     @staticmethod
     def _apart(transcript: Transcript, starts: Sequence[int]) -> list[int]:

@@ -22,6 +22,7 @@ from chapter_assets.errors import InputError
 from chapter_assets.transcripts.segments import Segment, clean_text
 
 _SHOWN_CHARACTERS = 80
+_LONGEST_VIDEO = 7 * 86_400.0  # s; what is longer is a mistake, and would swamp every fit
 _BLOCK = 8192  # bytes; an error names its place to this precision; 64 KiB are a tenth faster
 _FOUND_AT_TOP = {b"[": "a list", b'"': "a string", b"": "nothing (the file is empty)"}
 
@@ -168,6 +169,7 @@ def parse_record(video_id: str, raw: object) -> tuple[VideoRecord, list[Refusal]
         return VideoRecord(video_id), [refused_video(video_id, "record_malformed", "record", raw)]
     listed = raw.get("chapters")
     duration = _seconds(raw.get("duration")) or None
+    duration = None if duration is not None and duration > _LONGEST_VIDEO else duration
     chapters, found, refusals = _parse_chapters(video_id, listed if isinstance(listed, Mapping) else {}, duration)
     video = VideoRecord(
         video_id, _text(raw.get("title")) or "", _text(raw.get("channel_id")), duration, tuple(chapters), found
