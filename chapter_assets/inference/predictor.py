@@ -85,7 +85,7 @@ class Predictor:
         )
 
     def _speaks(self, transcript: Transcript) -> bool:
-        """Whether the model's titles are to be taken: not of a text too short to tell its language, it makes them up."""
+        """Whether the model's titles are to be taken; of a text too short to tell its language it makes them up."""
         return self.languages is None or language_of(transcript.segments) in self.languages
 
     @staticmethod
