@@ -2,13 +2,14 @@
 
     .venv/bin/python -m benchmarks.quality.long_videos ADAPTER FOLDER… [--hours 8]
 
-The transcripts of the folders are put end to end to make the long one. Seams are looked for in each transcript by
-itself: chapters that start where one window takes over from the next, against the share of segments that lie there.
+The talks of the folders are put end to end to make long ones, which are judged by their own chapters, and by where in
+the video chapters are found at all. Seams are looked for in each transcript by itself: chapters that start where one window takes over from the next, against the share of segments that lie there.
 """
 
 import resource
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,8 @@ from typing import Annotated
 import typer
 
 from benchmarks.quality.study import load
+from chapter_assets.chapters.chapterlist import Chapter
+from chapter_assets.chapters.metrics import score_video
 from chapter_assets.inference.adapters import load_adapter
 from chapter_assets.inference.choosers import HeadChooser
 from chapter_assets.settings import Settings
@@ -26,14 +29,15 @@ from chapter_assets.windows.cutting import most_central
 NEAR_A_SEAM = (0, 1, 2, 3, 5, 10, 20)  # segments from the nearest place where the owning window changes
 
 
-def joined(transcripts: list[Transcript], seconds: float) -> Transcript:
-    """The transcripts one after the other, again and again, until they last `seconds`."""
-    segments, offset, number = [], 0.0, 0
+def joined(talks: Sequence[tuple[Transcript, list[Chapter]]], seconds: float) -> tuple[Transcript, list[Chapter]]:
+    """The talks one after the other, again and again, until they last `seconds`; their chapters likewise."""
+    segments, chapters, offset, number = [], [], 0.0, 0
     while offset < seconds:
-        part = transcripts[number % len(transcripts)]
+        part, gold = talks[number % len(talks)]
         segments += [replace(s, start=s.start + offset, end=s.end + offset) for s in part.segments]
+        chapters += [replace(c, start=c.start + offset) for c in gold]
         offset, number = offset + part.duration, number + 1
-    return Transcript("joined", "A day of talks", offset, tuple(segments))
+    return Transcript("joined", "A day of talks", offset, tuple(segments)), chapters
 
 
 def seams(chooser: HeadChooser, transcript: Transcript, starts: list[int]) -> tuple[Counter[int], Counter[int]]:
@@ -52,33 +56,37 @@ def main(
     hours: Annotated[float, typer.Option(help="How long the long video is")] = 8.0,
 ) -> None:
     """Print both tables."""
-    predictor = load_adapter(adapter, Settings().base_models_dir).predictor
-    chooser = predictor.chooser
+    loaded = load_adapter(adapter, Settings().base_models_dir)
+    predictor, chooser = loaded.predictor, loaded.predictor.chooser
     if not isinstance(chooser, HeadChooser):
         raise typer.BadParameter("the adapter writes time stamps itself; windows leave no seams in a list of scores")
-    transcripts = [transcript for folder in folders for transcript, _, _ in load(folder)]
-    predictor.predict(joined(transcripts, 1.0))  # warm
+    talks = [(transcript, gold) for folder in folders for transcript, _, gold in load(folder)]
+    predictor.predict(joined(talks, 1.0)[0])  # warm
 
-    print("| hours | segments | chapters | seconds | seconds per hour | peak MiB |\n| ---: |" + " ---: |" * 5)
-    for length in (1.0, hours):
-        video = joined(transcripts, 3600 * length)
+    heads = ("hours", "segments", "chapters", "by fifths", "gold", "F1", "control's F1", "s", "s per hour", "peak MiB")
+    print(f"| {' | '.join(heads)} |\n|" + " ---: |" * len(heads))
+    for length in (0.5, 1.0, 3.0, hours):
+        video, gold = joined(talks, 3600 * length)
         began = time.perf_counter()
         chapters = predictor.predict(video).chapters
         spent, lasted = time.perf_counter() - began, video.duration / 3600
+        control = loaded.control.predict(video).chapters
+        fifths = Counter(min(int(5 * c.start / video.duration), 4) for c in chapters)
+        f1, control_f1 = (score_video(gold, found, video.duration)["f1"] for found in (chapters, control))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        row = (
+        row = [
             f"{lasted:.1f}",
             len(video.segments),
             len(chapters),
-            f"{spent:.1f}",
-            f"{spent / lasted:.1f}",
-            f"{peak:.0f}",
-        )
+            " ".join(str(fifths[i]) for i in range(5)),
+            len(gold),
+        ]
+        row += [f"{f1:.1f}", f"{control_f1:.1f}", f"{spent:.0f}", f"{spent / lasted:.1f}", f"{peak:.0f}"]
         print("| " + " | ".join(map(str, row)) + " |", flush=True)
 
     everywhere: Counter[int] = Counter()
     chosen: Counter[int] = Counter()
-    for transcript in transcripts:
+    for transcript, _ in talks:
         all_here, chosen_here = seams(chooser, transcript, chooser.choose(transcript).starts)
         everywhere += all_here
         chosen += chosen_here
