@@ -3,7 +3,8 @@
     .venv/bin/python -m benchmarks.quality.long_videos ADAPTER FOLDER… [--hours 8]
 
 The talks of the folders are put end to end to make long ones, which are judged by their own chapters, and by where in
-the video chapters are found at all. Seams are looked for in each transcript by itself: chapters that start where one window takes over from the next, against the share of segments that lie there.
+the video chapters are found at all. Seams are looked for in each transcript by itself: chapters that start where one
+window takes over from the next, against the share of segments that lie there.
 """
 
 import resource
