@@ -27,6 +27,7 @@ _MOST_EDGES = 120  # of the candidates, by how often they are drawn, may be chos
 _DRAWS = 196
 _NEARNESS = 1e-3  # of starts that F1 cannot tell apart, the one with more overlap
 _QUANTILES = 7
+_SHORTEST_LAST = 0.005  # of the video: a farewell two seconds before the end of an hour is no chapter
 NEAR = 5  # s; a start nearer than this to a true one is right, as in P@5s of chapters/metrics.py
 
 
@@ -155,7 +156,8 @@ def decode(
     wishes = wishes or Wishes()
     seconds = np.floor(np.asarray(starts, float))
     logits = priors.scale * np.asarray(scores, float) + priors.shift + np.log(wishes.granularity)
-    inner = _candidates(seconds, logits, duration, wishes.min_length)
+    shortest_last = _SHORTEST_LAST if wishes.count is None else 0.0
+    inner = _candidates(seconds, logits, duration, wishes.min_length, shortest_last)
     can_open = bool(seconds[0] < 1)  # a chapter at the very start: no edge for F1, which begins a segment there anyway
     opens = can_open and (logits[0] >= 0 or wishes.count is not None)
     chosen: list[int] = []
@@ -202,11 +204,14 @@ def _expected_f1(starts: Floats, golds: Sequence[Floats]) -> float:
     return 100 * float(total) / len(golds)
 
 
-def _candidates(seconds: Floats, logits: Floats, duration: float, min_length: float) -> NDArray[np.intp]:
+def _candidates(
+    seconds: Floats, logits: Floats, duration: float, min_length: float, shortest_last: float
+) -> NDArray[np.intp]:
     """Segments that may start a chapter: in a second of their own, after the first, not too near the ends."""
     _, first_in_second = np.unique(seconds, return_index=True)
     least = max(min_length, 1.0)
-    able = [i for i in first_in_second if least <= seconds[i] <= duration - least]
+    latest = duration - max(least, shortest_last * duration)
+    able = [i for i in first_in_second if least <= seconds[i] <= latest]
     if len(able) > _MOST_CANDIDATES:
         able = sorted(sorted(able, key=lambda i: -logits[i])[:_MOST_CANDIDATES])
     return np.array(able, dtype=np.intp)

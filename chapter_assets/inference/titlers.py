@@ -8,7 +8,7 @@ from chapter_assets.chapters.title_metrics import words
 from chapter_assets.inference.engine import Engine
 from chapter_assets.inference.phrases import best_phrases
 from chapter_assets.transcripts.segments import Segment, Transcript, clean_text
-from chapter_assets.windows.prompts import PromptBuilder
+from chapter_assets.windows.prompts import TITLE_REQUEST, PromptBuilder
 
 _TIME_STAMP = re.compile(r"^\W*\d{1,2}:\d{2}(?::\d{2})?\W*|\W*\d{1,2}:\d{2}(?::\d{2})?\W*$")
 _PREAMBLE = re.compile(
@@ -34,7 +34,10 @@ def chapter_segments(transcript: Transcript, starts: Sequence[int]) -> list[Sequ
 
 
 def tidy_title(raw: str) -> str:
-    """A title fit to show: one line, no time stamps, preamble or quotes around it, at most 12 words; may be empty."""
+    """A title fit to show: one line, no time stamps, preamble or quotes around it, at most 12 words; may be empty.
+
+    Where it has to be cut, it does not end in the middle of a phrase; the request itself is no title.
+    """
     return next(filter(None, map(_tidy_line, raw.splitlines())), "")
 
 
@@ -46,7 +49,16 @@ def count_preambles(raw: str) -> int:
 def _tidy_line(line: str) -> str:
     title = _TIME_STAMP.sub("", _PREAMBLE.sub("", clean_text(line))).rstrip(".,;: ")
     title = title.strip(" \t\"'“”‘’*#-–—•").rstrip(".,;:")
-    return " ".join(title.split()[:MOST_TITLE_WORDS])[:MOST_TITLE_CHARACTERS].rstrip()
+    if words(title) == words(TITLE_REQUEST):
+        return ""
+    said = title.split()
+    kept = said[:MOST_TITLE_WORDS]
+    if len(said) > len(kept):
+        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+        while len(kept) > 1 and kept[-1].casefold() in ENGLISH_STOP_WORDS:
+            kept.pop()
+    return " ".join(kept)[:MOST_TITLE_CHARACTERS].rstrip()
 
 
 class ModelTitler:

@@ -17,6 +17,7 @@ from chapter_assets.chapters.timecodes import format_time
 from chapter_assets.transcripts.segments import Segment
 
 NO_CHAPTER = "none"  # what a model answers for a window in which no chapter starts
+TITLE_REQUEST = "Write a title for this."
 MAX_LINE_TOKENS = 96  # 99.9 % of real sentences are shorter; what is longer is a loop or lacks its stops
 MAX_VIDEO_TITLE_TOKENS = 32
 MAX_CHAPTER_TEXT_TOKENS = 160  # of a chapter's text, when its title is asked for
@@ -124,7 +125,7 @@ class PromptBuilder:
             room -= len(line)
             if room <= 0:
                 break
-        return [*ids, *self._ids("\nWrite a title for this."), *self._after]
+        return [*ids, *self._ids(f"\n{TITLE_REQUEST}"), *self._after]
 
     def title_answer(self, title: str) -> list[int]:
         """What the model should answer to `title_request`, with the end-of-turn token."""

@@ -390,3 +390,12 @@ def test_gold_that_lies_beside_segment_starts_makes_a_list_less_sure_and_never_l
     assert all((np.diff(times) >= 1).all() and times[0] == 0 and times[-1] == 120 for times in lists)
     moved = np.array([times[-2] for times in lists if len(times) == 5])
     assert 1.5 < np.abs(moved - 118).mean() < 4.5
+
+
+def test_no_chapter_is_a_farewell_of_some_seconds_at_the_end_of_an_hour() -> None:
+    starts = [*range(0, 3590, 10), 3597]
+    scores = [-6.0] * len(starts)
+    scores[100] = scores[-1] = 8.0
+    found = decode(starts, scores, 3600.0, Priors())
+    assert 100 in found.starts
+    assert starts[found.starts[-1]] <= 3600 * 0.995

@@ -229,3 +229,14 @@ def test_the_model_is_asked_chapter_by_chapter_with_the_titles_it_wrote_before(t
     first = tiny_engine.write(builder.title_request(video.title, lines[:2], []), 24)
     earlier = [t for t in [tidy_title(first)] if t]
     assert titles == [first, tiny_engine.write(builder.title_request(video.title, lines[2:], earlier), 24)]
+
+
+def test_a_title_that_is_cut_does_not_end_in_the_middle_of_a_phrase() -> None:
+    long = "more ground clearance with a heavier duty or larger deer got into the tall grass"
+    assert tidy_title(long) == "more ground clearance with a heavier duty or larger deer got"
+    assert tidy_title("What the engine is for") == "What the engine is for"
+
+
+def test_a_model_that_repeats_what_it_was_asked_has_written_no_title() -> None:
+    assert tidy_title("Write a title for this") == ""
+    assert tidy_title('"Write a title for this."\nThe engine') == "The engine"
