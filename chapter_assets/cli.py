@@ -119,8 +119,6 @@ def status() -> None:
     with _instance() as instance:
         for run_id in release_dead_runs(instance):
             typer.echo(f"ended run {run_id[:8]}, whose process was killed, and freed its pool slots")
-        for failed in settle_finetunes(instance, store, limits_of(settings)):
-            typer.echo(f"{failed.key} has failed: {failed.reason}")
         for kind, assets in {
             "corpus_shard": ("raw_vidchapters", "videos", "transcripts", "chapters", "training_windows"),
             "feedback_batch": ("feedback", "feedback_windows"),
@@ -131,6 +129,8 @@ def status() -> None:
             for key in sorted(keys):
                 missing = [asset for asset in assets if not store.exists(asset, key)]
                 typer.echo(f"  {key}: {'complete' if not missing else 'missing ' + ', '.join(missing)}")
+        for failed in settle_finetunes(instance, store, limits_of(settings)):  # last: a damaged state ends it here
+            typer.echo(f"{failed.key} has failed: {failed.reason}")
 
 
 @app.command()

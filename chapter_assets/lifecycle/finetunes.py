@@ -161,7 +161,8 @@ def read_all(store: Store) -> list[Finetune]:
 
 def find(store: Store, key: str) -> Finetune | None:
     """The state of one finetune, None when it has none; StoreError when it is damaged."""
-    _finish_claims(store)
+    with contextlib.suppress(StoreError):  # another one's claim: `read_all` names it
+        _finish_claims(store)
     path = _states(store) / f"{check_partition_key(key)}.json"
     return _read_state(path) if path.exists() else None
 
