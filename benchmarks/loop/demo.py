@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ from chapter_assets.store import Store
 SENSORS = ("discover", "retrain")
 BETWEEN_BATCHES = 20.0  # s
 LOOK_EVERY = 2.0  # s
+SECONDS_TO_STOP = 30.0
 
 
 def main(
@@ -70,6 +72,10 @@ def main(
             raise typer.Exit(1)
         finally:
             os.killpg(dev.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                dev.wait(SECONDS_TO_STOP)
+            with suppress(ProcessLookupError):
+                os.killpg(dev.pid, signal.SIGKILL)  # what is left of it
             dev.wait()
             for name in SENSORS:
                 subprocess.run([dagster, "sensor", "stop", name], check=True)

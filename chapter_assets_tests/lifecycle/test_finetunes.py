@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -81,8 +82,8 @@ def claim_one(root: Path, number: int) -> str:
 
 
 def test_of_many_processes_one_gets_the_evidence_and_none_the_same_number(tmp_path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        keys = pool.starmap(claim_one, [(tmp_path, number) for number in range(40)], chunksize=1)
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        keys = list(pool.map(claim_one, [tmp_path] * 40, range(40)))
     got = sorted(key for key in keys if key)
     assert got == [f"ft-{number:04d}" for number in range(1, 22)]
     assert [f.key for f in read_all(Store(tmp_path))] == got
