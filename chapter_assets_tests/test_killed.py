@@ -57,7 +57,7 @@ def test_a_run_that_was_killed_three_times_ends_as_one_that_was_not(tmp_path: Pa
     finetune = states.find(store, "ft-0001")
     assert finetune is not None
     passed = ["claimed", "set_frozen", "failed", "claimed", "set_frozen", "trained", "failed"]
-    passed += ["claimed", "set_frozen", "trained", "evaluated"]
+    passed += ["claimed", "set_frozen", "trained", "evaluated", "kept"]
     assert [step.state for step in finetune.history] == passed
     leftovers = [p for p in store.root.rglob("*") if p.name.startswith((".draft-", "work-"))]
     assert leftovers == []
