@@ -80,8 +80,7 @@ def feedback(context: dg.AssetExecutionContext, storage: StoreResource) -> dg.Ma
         checks.spec(
             "counts_add_up", "feedback_windows", "Verdicts in = with windows + without, with a reason for each"
         ),
-        checks.spec("within_budget", "feedback_windows", "No window takes more tokens than the budget"),
-        checks.spec("no_target_cut", "feedback_windows", "Every chapter is in a window, or counted with the reason"),
+        *checks.windows_specs("feedback_windows"),
     ],
 )
 def feedback_windows(context: dg.AssetExecutionContext, storage: StoreResource) -> dg.MaterializeResult:
@@ -102,25 +101,11 @@ def feedback_windows(context: dg.AssetExecutionContext, storage: StoreResource) 
             }
     artifact = store.read("feedback_windows", batch)
     counts = artifact.details["counts"]
-    longest, placed = counts["longest_window"], counts["chapters_in_windows"]
-    lost = sum(number for name, number in counts.items() if name.startswith("chapters_lost_"))
     return dg.MaterializeResult(
         data_version=dg.DataVersion(artifact.version),
         check_results=[
             checks.counts_add_up("feedback_windows", counts),
-            checks.result(
-                "within_budget",
-                "feedback_windows",
-                longest <= settings.window_tokens,
-                f"A window takes {longest} tokens, the budget is {settings.window_tokens}",
-                longest=longest,
-            ),
-            checks.result(
-                "no_target_cut",
-                "feedback_windows",
-                placed + lost == counts["chapters"],
-                f"{counts['chapters']} chapters in, {placed} in windows, {lost} counted as lost",
-            ),
+            *checks.windows_results("feedback_windows", counts, settings.window_tokens),
         ],
         metadata={
             **{name: counts[name] for name in ("edits", "accepts", "rejects", "windows", "pairs")},

@@ -23,10 +23,7 @@ _CODE_VERSION = "1"
     group_name="training",
     code_version=_CODE_VERSION,
     kinds={"parquet"},
-    check_specs=[
-        checks.spec("within_budget", "training_windows", "No window takes more tokens than the budget"),
-        checks.spec("no_target_cut", "training_windows", "Every chapter is in a window, or counted with the reason"),
-    ],
+    check_specs=checks.windows_specs("training_windows"),
 )
 def training_windows(context: dg.AssetExecutionContext, storage: StoreResource) -> dg.MaterializeResult:
     """Each kept video of a shard cut into windows that fit the token budget, with the chapters that start in them."""
@@ -41,25 +38,9 @@ def training_windows(context: dg.AssetExecutionContext, storage: StoreResource) 
             draft.details = {"counts": counts, "settings": shape, "seconds": time.perf_counter() - began}
     artifact = store.read("training_windows", shard)
     counts = artifact.details["counts"]
-    longest, placed = counts["longest_window"], counts["chapters_in_windows"]
-    lost = sum(number for name, number in counts.items() if name.startswith("chapters_lost_"))
     return dg.MaterializeResult(
         data_version=dg.DataVersion(artifact.version),
-        check_results=[
-            checks.result(
-                "within_budget",
-                "training_windows",
-                longest <= settings.window_tokens,
-                f"A window takes {longest} tokens, the budget is {settings.window_tokens}",
-                longest=longest,
-            ),
-            checks.result(
-                "no_target_cut",
-                "training_windows",
-                placed + lost == counts["chapters"],
-                f"{counts['chapters']} chapters in, {placed} in windows, {lost} counted as lost",
-            ),
-        ],
+        check_results=checks.windows_results("training_windows", counts, settings.window_tokens),
         metadata={
             "windows": counts["windows"],
             "tokens": counts["tokens"],
