@@ -61,25 +61,18 @@ def register(
 
     Dagster's own command line cannot add partition keys. Registering twice changes nothing.
     """
-    from chapter_assets.feedback.batches import FoundBatches, find_batches
+    from chapter_assets.lifecycle.discovery import on_disk
     from chapter_assets.store import check_partition_key
     from chapter_assets.transcripts.corpus import find_shard
 
     settings = Settings()
-    batches = FoundBatches(hashes={}, refused={})
+    batches: list[str] = []
     if not shards and not finetune:
-        folders = settings.corpus_dir.iterdir() if settings.corpus_dir.is_dir() else ()
-        shards = []
-        for name in sorted(f.name for f in folders if f.is_dir() and not f.name.startswith(".")):
-            try:  # one that is half copied keeps no other from being registered
-                find_shard(settings.corpus_dir, name)
-                shards.append(name)
-            except InputError as error:
-                typer.echo(f"Not registered: {settings.corpus_dir / name}: {error.problem}", err=True)
-        batches = find_batches(settings.feedback_dir)
-        for name, reason in batches.refused.items():
-            typer.echo(f"Not registered: {settings.feedback_dir / name}: {reason}. Rename or mend it", err=True)
-        if not shards and not batches.hashes:
+        found, unusable = on_disk(settings)  # one that is half copied keeps no other from being registered
+        for problem in unusable:
+            typer.echo(f"Not registered: {problem}. Rename or mend it", err=True)
+        shards, batches = ([f.key for f in found if f.kind == kind] for kind in ("corpus_shard", "feedback_batch"))
+        if not found:
             raise InputError(
                 f"There is no shard in {settings.corpus_dir} and no feedback batch in {settings.feedback_dir}",
                 "Put chapters.json and asrs.json into a folder there, or run `chapter-assets fetch SUBSET`",
@@ -87,7 +80,7 @@ def register(
     for shard in shards or ():
         find_shard(settings.corpus_dir, shard)
     with _instance() as instance:
-        for kind, keys in (("corpus_shard", list(shards or ())), ("feedback_batch", list(batches.hashes))):
+        for kind, keys in (("corpus_shard", list(shards or ())), ("feedback_batch", batches)):
             known = set(instance.get_dynamic_partitions(kind))
             instance.add_dynamic_partitions(kind, keys)
             for key in keys:

@@ -1,23 +1,13 @@
 """Sealed feedback batches on disk: which are there, and their lines."""
 
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from chapter_assets.errors import InputError
 from chapter_assets.feedback.records import LONGEST_LINE
-from chapter_assets.store import check_partition_key, file_hash
+from chapter_assets.store import check_partition_key
 
 _SUFFIX = ".jsonl"
-
-
-@dataclass(frozen=True)
-class FoundBatches:
-    """`hashes`: batch -> sha256 of its file; `refused`: file name -> why it cannot be a batch."""
-
-    hashes: dict[str, str]
-    refused: dict[str, str]
 
 
 def list_batches(feedback_dir: Path) -> tuple[dict[str, Path], dict[str, str]]:
@@ -45,19 +35,6 @@ def list_batches(feedback_dir: Path) -> tuple[dict[str, Path], dict[str, str]]:
         except InputError as error:
             refused[path.name] = error.problem
     return batches, refused
-
-
-def find_batches(feedback_dir: Path) -> FoundBatches:
-    """The sealed batches of a folder with their hashes; InputError when the folder cannot be listed."""
-    batches, refused = list_batches(feedback_dir)
-    found = FoundBatches(hashes={}, refused=refused)
-    for batch, path in batches.items():
-        try:
-            with suppress(FileNotFoundError):  # gone since the listing
-                found.hashes[batch] = file_hash(path)
-        except OSError as error:
-            found.refused[path.name] = f"it cannot be read: {error.strerror}"
-    return found
 
 
 def find_batch(feedback_dir: Path, batch: str) -> Path:

@@ -66,7 +66,7 @@ def on_disk(settings: Settings) -> tuple[list[Found], list[str]]:
             files = find_shard(settings.corpus_dir, folder.name)
             found.append(Found("corpus_shard", folder.name, (files.chapters, files.asrs)))
         except InputError as error:
-            unusable.append(error.problem)
+            unusable.append(f"{folder}: {error.problem}")
     batches, refused = list_batches(settings.feedback_dir)
     found += [Found("feedback_batch", key, (path,)) for key, path in batches.items()]
     unusable += [f"{settings.feedback_dir / name}: {reason}" for name, reason in refused.items()]

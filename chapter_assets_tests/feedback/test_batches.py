@@ -3,34 +3,33 @@ from pathlib import Path
 import pytest
 
 from chapter_assets.errors import InputError
-from chapter_assets.feedback.batches import find_batch, find_batches, read_lines
+from chapter_assets.feedback.batches import find_batch, list_batches, read_lines
 from chapter_assets.feedback.records import LONGEST_LINE
-from chapter_assets.store import file_hash
 
 
-def test_sealed_files_are_found_by_name_and_content_and_others_are_passed_over(tmp_path: Path) -> None:
+def test_sealed_files_are_found_by_name_and_others_are_passed_over(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a-1.jsonl", ".a.jsonl", "c.jsonl.part", "d.part.jsonl", "notes.txt"):
         (tmp_path / name).write_text(name)
     (tmp_path / "folder.jsonl").mkdir()
-    found = find_batches(tmp_path)
-    assert found.hashes == {name: file_hash(tmp_path / f"{name}.jsonl") for name in ("a-1", "b")}
-    assert found.refused == {}
+    found, refused = list_batches(tmp_path)
+    assert found == {name: tmp_path / f"{name}.jsonl" for name in ("a-1", "b")}
+    assert refused == {}
 
 
 def test_a_name_that_cannot_be_a_key_is_named_and_does_not_hide_the_others(tmp_path: Path) -> None:
     for name in ("good.jsonl", "week 1.jsonl", "-x.jsonl", f"{'x' * 101}.jsonl"):
         (tmp_path / name).write_text("{}\n")
-    found = find_batches(tmp_path)
-    assert list(found.hashes) == ["good"]
-    assert set(found.refused) == {"week 1.jsonl", "-x.jsonl", f"{'x' * 101}.jsonl"}
-    assert found.refused["week 1.jsonl"] == "'week 1' cannot be a partition key"
+    found, refused = list_batches(tmp_path)
+    assert list(found) == ["good"]
+    assert set(refused) == {"week 1.jsonl", "-x.jsonl", f"{'x' * 101}.jsonl"}
+    assert refused["week 1.jsonl"] == "'week 1' cannot be a partition key"
 
 
 def test_no_folder_holds_no_batch_but_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path) -> None:
-    assert find_batches(tmp_path / "nowhere").hashes == {}
+    assert list_batches(tmp_path / "nowhere") == ({}, {})
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="CHAPTER_ASSETS_FEEDBACK_DIR"):
-        find_batches(tmp_path / "file")
+        list_batches(tmp_path / "file")
 
 
 def test_a_missing_batch_is_named_with_where_to_put_it(tmp_path: Path) -> None:
