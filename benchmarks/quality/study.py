@@ -185,6 +185,24 @@ class Reader:
             return States(kept["mean"].astype(np.float32), kept["last"].astype(np.float32))
 
 
+def read_folders(reader: Reader, folders: Sequence[Path], ways: Sequence[str]) -> list[Video]:
+    """The usable videos of the folders, read in each of the ways."""
+    videos = []
+    for folder in folders:
+        for transcript, channel, gold in load(folder):
+            placed, _ = snap(gold, [s.start for s in transcript.segments])
+            labels = np.array([i in placed for i in range(len(transcript.segments))])
+            offsets = [c.start - transcript.segments[i].start for i, c in placed.items() if c.start >= 1]
+            read = {}
+            for way in ways:
+                states = reader(way, transcript)
+                read[way] = ReadVideo(transcript, channel, states, labels, np.ones_like(labels), 1.0, offsets)
+            videos.append(Video(folder.name, channel, gold, read))
+            if len(videos) % 20 == 0:
+                print(f"read {len(videos)} videos", file=sys.stderr, flush=True)
+    return videos
+
+
 def seen_by(row: Row, video: Video) -> ReadVideo:
     """What a row's head gets of a video."""
     read = video.read[row.way if row.way in video.read else "middle"]
@@ -250,18 +268,7 @@ def main(
         raise typer.BadParameter(f"no such rows: {unknown}; there are {list(ROWS)}")
     reader = Reader(Settings())
     ways = list(dict.fromkeys(["middle", *(ROWS[name].way for name in wanted)]))
-    for folder in folders:
-        for transcript, channel, gold in load(folder):
-            placed, _ = snap(gold, [s.start for s in transcript.segments])
-            labels = np.array([i in placed for i in range(len(transcript.segments))])
-            offsets = [c.start - transcript.segments[i].start for i, c in placed.items() if c.start >= 1]
-            read = {}
-            for way in ways:
-                states = reader(way, transcript)
-                read[way] = ReadVideo(transcript, channel, states, labels, np.ones_like(labels), 1.0, offsets)
-            _videos.append(Video(folder.name, channel, gold, read))
-            if len(_videos) % 20 == 0:
-                print(f"read {len(_videos)} videos", file=sys.stderr, flush=True)
+    _videos.extend(read_folders(reader, folders, ways))
     durations = [v.transcript.duration for v in _videos]
     hours = sum(durations) / 3600
     print(f"{len(_videos)} videos, {len({v.channel for v in _videos})} channels, {hours:.1f} hours; {folds} folds\n")

@@ -49,8 +49,8 @@ class ScoringChooser:
     """Scores every segment of a transcript, then decodes the scores into the list with the highest expected F1.
 
     The decoder expects gold where there are segments; of a video in which nobody speaks for half of the time it knows
-    half. So its expected F1 counts for the spoken share: rank correlation with the true F1 from -0.25 to +0.20 on 191
-    short videos, from +0.34 to +0.41 on 49 talks.
+    half. So its expected F1 counts for the spoken share: rank correlation with the true F1 from -0.20 to +0.21 on 191
+    short videos, from +0.23 to +0.31 on 49 talks (benchmarks/quality/belief.py).
     """
 
     def __init__(self, priors: Priors) -> None:
