@@ -2,8 +2,8 @@
 
 The language model reads a window once, through the lower three fifths of its blocks. Of each segment it keeps two
 hidden states: their mean over the segment, and the last. The head is linear in them, in the position features, and
-in how alike the text before and after the segment is (its cohesion). Middle blocks beat the last one by far here,
-and a linear head on frozen states beat a LoRA trained through a head (benchmarks/quality).
+in how alike the text before and after the segment is (its cohesion). On short videos middle blocks beat the
+last one by far (benchmarks/quality/study.py); a LoRA trained through a head, tried before, did no better.
 """
 
 from collections.abc import Sequence
